@@ -1,0 +1,184 @@
+// Rows on their way from the DB worker to the core: one ArrayBuffer, records back to back, so that
+// no object is cloned per row. The DB worker writes, transfers and forgets; main reads and forgets.
+//
+// Record, little-endian, each at a multiple of 8:
+//   offset bytes name          meaning
+//    0      8    rowId         outbound_messages.id, f64 (ids are refused far below 2^53)
+//    8      8    expiresAt     wall ms since the epoch, f64
+//   16      4    destination   index into OutboundBatch.destinations
+//   20      4    generation    outbound_messages.generation when it was read
+//   24      4    attempts      retry_count when it was read
+//   28      4    ticket        in-flight slot of a row read again, or TICKET_NONE
+//   32     12    messageId     binary
+//   44      4    length        of the payload, bytes
+//   48      4    released      1 when the row had state 'sent' (an earlier run released it)
+//   52      4    priority      0 bulk, 1 normal, 2 high, 3 urgent
+//   56      n    payload       UTF-8 JSON, as it goes on the wire
+
+import { assert } from "../base/assert.js";
+
+export const OUTBOUND_RECORD_HEADER_BYTES = 56;
+export const TICKET_NONE = 0xffff_ffff;
+export const MESSAGE_ID_BYTES = 12;
+
+export interface DestinationName {
+  /** dst_addr as it stands in the row: an IP address, a host name, or the name of a configured peer. */
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface OutboundBatch {
+  readonly bytes: ArrayBuffer;
+  /** Bytes of `bytes` in use. */
+  readonly used: number;
+  readonly rows: number;
+  readonly destinations: readonly DestinationName[];
+}
+
+const align8 = (value: number): number => (value + 7) & ~7;
+
+export interface OutboundRecord {
+  readonly rowId: number;
+  readonly expiresAt: number;
+  readonly destination: number;
+  readonly generation: number;
+  readonly attempts: number;
+  readonly ticket: number;
+  readonly released: boolean;
+  readonly priority: number;
+}
+
+/** Builds one batch. Grows by doubling up to `bytesMax`; `append` says false when the row must wait. */
+export class OutboundBatchWriter {
+  readonly #bytesMax: number;
+  #bytes: Uint8Array<ArrayBuffer>;
+  #view: DataView;
+  #used = 0;
+  #rows = 0;
+  #destinations: DestinationName[] = [];
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+    this.#bytes = new Uint8Array(Math.min(bytesMax, 16_384));
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** Index of a destination that the next records refer to. */
+  destination(address: string, port: number): number {
+    return this.#destinations.push({ address, port }) - 1;
+  }
+
+  /** Copies one row in. The first row always fits, however large. */
+  append(record: OutboundRecord, messageId: Uint8Array, payload: Uint8Array): boolean {
+    assert(messageId.length === MESSAGE_ID_BYTES, "a message id has 12 bytes");
+    const need = align8(OUTBOUND_RECORD_HEADER_BYTES + payload.length);
+    if (this.#used + need > this.#bytesMax && this.#rows > 0) return false;
+    this.#reserve(need);
+    const at = this.#used;
+    const view = this.#view;
+    view.setFloat64(at, record.rowId, true);
+    view.setFloat64(at + 8, record.expiresAt, true);
+    view.setUint32(at + 16, record.destination, true);
+    view.setUint32(at + 20, record.generation, true);
+    view.setUint32(at + 24, record.attempts, true);
+    view.setUint32(at + 28, record.ticket, true);
+    this.#bytes.set(messageId, at + 32);
+    view.setUint32(at + 44, payload.length, true);
+    view.setUint32(at + 48, record.released ? 1 : 0, true);
+    view.setUint32(at + 52, record.priority, true);
+    this.#bytes.set(payload, at + OUTBOUND_RECORD_HEADER_BYTES);
+    this.#used += need;
+    this.#rows += 1;
+    return true;
+  }
+
+  /** Hands the batch out; the writer starts anew on fresh memory. */
+  take(): OutboundBatch {
+    const batch: OutboundBatch = {
+      bytes: this.#bytes.buffer,
+      used: this.#used,
+      rows: this.#rows,
+      destinations: this.#destinations,
+    };
+    this.#bytes = new Uint8Array(Math.min(this.#bytesMax, 16_384));
+    this.#view = new DataView(this.#bytes.buffer);
+    this.#used = 0;
+    this.#rows = 0;
+    this.#destinations = [];
+    return batch;
+  }
+
+  #reserve(need: number): void {
+    let size = this.#bytes.length;
+    if (this.#used + need <= size) return;
+    while (this.#used + need > size) size *= 2;
+    const larger = new Uint8Array(size);
+    larger.set(this.#bytes.subarray(0, this.#used));
+    this.#bytes = larger;
+    this.#view = new DataView(larger.buffer);
+  }
+}
+
+/** Walks a batch without an object per row: `next()` moves the cursor, the getters read at it. */
+export class OutboundBatchReader {
+  readonly batch: OutboundBatch;
+  readonly bytes: Uint8Array;
+  readonly #view: DataView;
+  #at = -1;
+  #following = 0;
+
+  constructor(batch: OutboundBatch) {
+    this.batch = batch;
+    this.bytes = new Uint8Array(batch.bytes);
+    this.#view = new DataView(batch.bytes);
+  }
+
+  next(): boolean {
+    if (this.#following >= this.batch.used) return false;
+    this.#at = this.#following;
+    this.#following = this.#at + align8(OUTBOUND_RECORD_HEADER_BYTES + this.payloadLength);
+    return true;
+  }
+
+  get rowId(): number {
+    return this.#view.getFloat64(this.#at, true);
+  }
+  get expiresAt(): number {
+    return this.#view.getFloat64(this.#at + 8, true);
+  }
+  get destination(): DestinationName {
+    const name = this.batch.destinations[this.#view.getUint32(this.#at + 16, true)];
+    assert(name !== undefined, "a record names a destination of its batch");
+    return name;
+  }
+  get generation(): number {
+    return this.#view.getUint32(this.#at + 20, true);
+  }
+  get attempts(): number {
+    return this.#view.getUint32(this.#at + 24, true);
+  }
+  get ticket(): number {
+    return this.#view.getUint32(this.#at + 28, true);
+  }
+  /** Offset of the 12 bytes of the message id in `bytes`. */
+  get messageIdAt(): number {
+    return this.#at + 32;
+  }
+  get payloadLength(): number {
+    return this.#view.getUint32(this.#at + 44, true);
+  }
+  get released(): boolean {
+    return this.#view.getUint32(this.#at + 48, true) === 1;
+  }
+  get priority(): number {
+    return this.#view.getUint32(this.#at + 52, true);
+  }
+  /** Offset of the payload in `bytes`. */
+  get payloadAt(): number {
+    return this.#at + OUTBOUND_RECORD_HEADER_BYTES;
+  }
+}
