@@ -16,6 +16,7 @@
 //   80      n    payload     as it came
 
 import { assert } from "../base/assert.js";
+import { MESSAGE_ID_BYTES } from "../protocol/constants.js";
 
 export const INBOUND_RECORD_HEADER_BYTES = 80;
 export const DIGEST_BYTES = 32;
@@ -80,7 +81,7 @@ export class InboundBatchWriter {
     return this.#used + align8(INBOUND_RECORD_HEADER_BYTES + payloadLength) <= this.#bytesMax;
   }
 
-  /** Copies one opened message in; `id` and `digest` are read from `from` at the offsets given. */
+  /** Copies one opened message in; id, digest and payload are read from `from` at the offsets given. */
   append(
     scope: string,
     source: string,
@@ -90,7 +91,7 @@ export class InboundBatchWriter {
     flags: number,
     ring: number,
     from: Uint8Array,
-    idAt: Uint8Array,
+    messageIdAt: number,
     digestAt: number,
     payloadAt: number,
     payloadLength: number,
@@ -108,10 +109,11 @@ export class InboundBatchWriter {
     view.setUint32(at + 20, stampHigh, true);
     view.setUint32(at + 24, flags, true);
     view.setUint32(at + 28, STORED.none, true);
-    this.#bytes.set(idAt, at + 32);
+    copyBytes(from, messageIdAt, this.#bytes, at + 32, MESSAGE_ID_BYTES);
     view.setUint32(at + 44, ring, true);
-    for (let i = 0; i < DIGEST_BYTES; i++) this.#bytes[at + 48 + i] = from[digestAt + i] as number;
-    this.#bytes.set(from.subarray(payloadAt, payloadAt + payloadLength), at + INBOUND_RECORD_HEADER_BYTES);
+    copyBytes(from, digestAt, this.#bytes, at + 48, DIGEST_BYTES);
+    const payload = from.subarray(payloadAt, payloadAt + payloadLength);
+    this.#bytes.set(payload, at + INBOUND_RECORD_HEADER_BYTES);
     this.#used += need;
     this.#rows += 1;
   }
@@ -144,6 +146,16 @@ export class InboundBatchWriter {
     this.#bytes = larger;
     this.#view = new DataView(larger.buffer);
   }
+}
+
+function copyBytes(
+  from: Uint8Array,
+  fromAt: number,
+  to: Uint8Array,
+  toAt: number,
+  length: number,
+): void {
+  for (let i = 0; i < length; i++) to[toAt + i] = from[fromAt + i] as number;
 }
 
 function indexIn(list: string[], index: Map<string, number>, value: string): number {

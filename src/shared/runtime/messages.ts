@@ -3,28 +3,11 @@
 // The crypto port carries slabs both ways (slab.ts); rows travel as bytes in batches.
 
 import type { ErrorData } from "../base/errors.js";
+import type { Settlement } from "../protocol/settlement.js";
 import type { InboundBatch } from "./inbound-batch.js";
 import type { OutboundBatch } from "./outbound-batch.js";
 
-/** Rows that reached a final state, or must show that they wait. Parallel arrays, one entry a row. */
-export interface Settlement {
-  /** Rows whose ACK was opened: outbound_messages.id and the generation that was sent. */
-  readonly acknowledged: { readonly rowIds: Float64Array; readonly generations: Uint32Array };
-  /** Rows sent and still waiting: attempts so far, wall ms of the last send and of the next. */
-  readonly waiting: {
-    readonly rowIds: Float64Array;
-    readonly generations: Uint32Array;
-    readonly attempts: Uint32Array;
-    readonly sentAt: Float64Array;
-    readonly nextAttemptAt: Float64Array;
-  };
-  /** Rows given up, each with a sentence for a person. Rare, so objects will do. */
-  readonly failed: readonly {
-    readonly rowId: number;
-    readonly generation: number;
-    readonly reason: string;
-  }[];
-}
+export type { Settlement };
 
 export type StoreJob =
   /**
@@ -103,9 +86,12 @@ export interface RingKeys {
   readonly pairInfo: Uint8Array | undefined;
 }
 
-/** Control calls of a crypto worker. `installRings` copies into locked memory and wipes what it was given. */
+/**
+ * Control calls of a crypto worker. `installRings` copies into locked memory and wipes what it was
+ * given; the index is that of the core, `undefined` a ring that this worker does not serve.
+ */
 export interface CryptoControl {
-  installRings(rings: readonly RingKeys[]): { readonly error: ErrorData } | { readonly installed: number };
+  installRings(rings: readonly (RingKeys | undefined)[]): { readonly installed: number };
   counters(): Readonly<Record<string, number>>;
   close(): void;
 }

@@ -16,10 +16,10 @@
 //   56      n    payload       UTF-8 JSON, as it goes on the wire
 
 import { assert } from "../base/assert.js";
+import { MESSAGE_ID_BYTES } from "../protocol/constants.js";
 
 export const OUTBOUND_RECORD_HEADER_BYTES = 56;
 export const TICKET_NONE = 0xffff_ffff;
-export const MESSAGE_ID_BYTES = 12;
 
 export interface DestinationName {
   /** dst_addr as it stands in the row: an IP address, a host name, or the name of a configured peer. */

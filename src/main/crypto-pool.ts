@@ -1,0 +1,289 @@
+// Actor: N crypto workers. Packets are written straight into the open slab of their worker; a slab is
+// posted when it is full or at the end of a tick, and comes back with outcomes. Credits are slabs: when
+// all of a worker's are out, sealing waits and inbound is shed.
+
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { assert } from "../shared/base/assert.js";
+import { DaemonError, reasonOf } from "../shared/base/errors.js";
+import { TAG_ACK, type OpenSink, type SealSink } from "../shared/protocol/slot.js";
+import { type ControlHandle, controlOf } from "../shared/runtime/control.js";
+import type { CryptoControl, RingKeys } from "../shared/runtime/messages.js";
+import {
+  BODY_OFFSET_BYTES,
+  datagramLengthOf,
+  JOB,
+  SLAB_BYTES,
+  SlabTable,
+  wordOf,
+} from "../shared/runtime/slab.js";
+import { SlabRoutes } from "../shared/runtime/slab-cursor.js";
+
+/** Slabs of one worker at most: filling, travelling, being sent from. */
+export const SLABS_PER_WORKER_MAX = 16;
+/** More workers than this gain nothing: main is the wall first. */
+export const CRYPTO_WORKERS_MAX = 16;
+/** Worst case of all slabs, bytes: 64 MiB. */
+export const SLAB_MEMORY_BYTES_MAX = SLAB_BYTES * SLABS_PER_WORKER_MAX * CRYPTO_WORKERS_MAX;
+assert(SLAB_MEMORY_BYTES_MAX <= 64 * 1_024 * 1_024, "slabs stay below 64 MiB");
+
+const WORKER_URL = new URL("../workers/crypto.worker.js", import.meta.url);
+const INLINE_URL = new URL("../workers/inline-crypto.js", import.meta.url);
+const CONTROL_DEADLINE_MS = 10_000;
+const TWO_32 = 2 ** 32;
+
+/** A slab and what main keeps about it while its memory travels. */
+export class PooledSlab {
+  table: SlabTable = SlabTable.allocate();
+  readonly routes = new SlabRoutes();
+  readonly lane: number;
+  /** Called when a send is done; made once per slab. */
+  done: ((code: string | undefined) => void) | undefined;
+  /** Sends not yet done; the slab is free when none is left. */
+  outstanding = 0;
+
+  constructor(lane: number) {
+    this.lane = lane;
+  }
+}
+
+/** The way to one worker: a thread, or the same work on this thread. */
+interface Lane {
+  readonly post: (memory: ArrayBuffer) => void;
+  readonly control: Pick<ControlHandle<CryptoControl>, "call">;
+  readonly stop: () => Promise<void>;
+  readonly free: PooledSlab[];
+  readonly flying: PooledSlab[];
+  made: number;
+  filling: PooledSlab | undefined;
+}
+
+export class CryptoPool implements SealSink, OpenSink {
+  readonly #lanes: Lane[] = [];
+  readonly #onReturned: (slab: PooledSlab) => void;
+  readonly #onLost: (error: DaemonError) => void;
+  #slab: PooledSlab | undefined;
+  #index = 0;
+  #stopping = false;
+  bytes: Uint8Array = new Uint8Array(0);
+  bodyAt = 0;
+
+  constructor(options: {
+    /** Called with each slab that comes back; the caller releases it. */
+    readonly onReturned: (slab: PooledSlab) => void;
+    /** A worker died: its packets are lost, rows are not; the daemon stops and is started again. */
+    readonly onLost: (error: DaemonError) => void;
+  }) {
+    this.#onReturned = options.onReturned;
+    this.#onLost = options.onLost;
+  }
+
+  get workers(): number {
+    return this.#lanes.length;
+  }
+
+  /** Starts the threads; 0 does their work on this thread with the same code. */
+  async start(workers: number): Promise<void> {
+    assert(workers <= CRYPTO_WORKERS_MAX, "the configuration bounds the workers");
+    if (workers === 0) this.#lanes.push(await this.#inlineLane());
+    for (let i = 0; i < workers; i++) this.#lanes.push(this.#workerLane(i));
+  }
+
+  /**
+   * Installs key rings by the core's index. A peer's ring goes to the one worker that serves it, the
+   * shared ring to all. The secrets given are wiped.
+   */
+  async installRings(rings: readonly (RingKeys | undefined)[], shared: number): Promise<void> {
+    for (const [lane, { control }] of this.#lanes.entries()) {
+      const served = rings.map((ring, index) =>
+        index === shared || index % this.#lanes.length === lane ? ring : undefined,
+      );
+      await control.call("installRings", [served]);
+    }
+    for (const ring of rings) {
+      for (const secret of [ring?.current, ring?.previous, ring?.next]) secret?.fill(0);
+    }
+  }
+
+  // --- SealSink, OpenSink -----------------------------------------------------------------------
+
+  room(affinity: number, bodyLength: number): boolean {
+    const slab = this.#slabFor(affinity, datagramLengthOf(bodyLength));
+    if (slab === undefined) return false;
+    this.#slab = slab;
+    this.#index = slab.table.add(datagramLengthOf(bodyLength));
+    const { words } = slab.table;
+    const word = wordOf(this.#index);
+    words[word] = JOB.seal;
+    words[word + 2] = bodyLength;
+    this.bytes = slab.table.bytes;
+    this.bodyAt = (words[word + 1] as number) + BODY_OFFSET_BYTES;
+    return true;
+  }
+
+  seal(ring: number, wallNs: number, tag: number, address: string, port: number): void {
+    const slab = this.#slab;
+    assert(slab !== undefined, "room comes before seal");
+    const { words } = slab.table;
+    const word = wordOf(this.#index);
+    const high = Math.floor(wallNs / TWO_32);
+    words[word + 3] = ring;
+    words[word + 5] = wallNs - high * TWO_32;
+    words[word + 6] = high;
+    words[word + 7] = tag;
+    this.#route(slab, this.#index, address, port, tag);
+    this.#slab = undefined;
+  }
+
+  open(
+    affinity: number,
+    datagram: Uint8Array,
+    ring: number,
+    otherRing: number,
+    address: string,
+    port: number,
+  ): boolean {
+    const slab = this.#slabFor(affinity, datagram.length);
+    if (slab === undefined) return false;
+    const { words, bytes } = slab.table;
+    const index = slab.table.add(datagram.length);
+    const word = wordOf(index);
+    words[word] = JOB.open;
+    words[word + 3] = ring;
+    words[word + 4] = otherRing;
+    bytes.set(datagram, words[word + 1] as number);
+    this.#route(slab, index, address, port, TAG_ACK);
+    return true;
+  }
+
+  /** Posts every slab that has something in it: one post per worker and tick. */
+  flush(): void {
+    for (const lane of this.#lanes) this.#post(lane);
+  }
+
+  /** Takes a slab back, emptied. */
+  release(slab: PooledSlab): void {
+    slab.table.reset();
+    this.#lanes[slab.lane]?.free.push(slab);
+  }
+
+  /** Slabs that are not free: zero when nothing is under way. */
+  get busy(): number {
+    return this.#lanes.reduce((sum, lane) => sum + lane.made - lane.free.length, 0);
+  }
+
+  /** Counters of all workers, added up. */
+  async counters(): Promise<Record<string, number>> {
+    const sum: Record<string, number> = {};
+    for (const { control } of this.#lanes) {
+      const counters = await control.call("counters", []);
+      for (const [name, value] of Object.entries(counters)) sum[name] = (sum[name] ?? 0) + value;
+    }
+    return sum;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(this.#lanes.map((lane) => lane.stop()));
+    this.#lanes.length = 0;
+  }
+
+  // --- Lanes ------------------------------------------------------------------------------------
+
+  #slabFor(affinity: number, datagramLength: number): PooledSlab | undefined {
+    const lane = this.#lanes[affinity % this.#lanes.length];
+    assert(lane !== undefined, "the pool is started before it is used");
+    if (lane.filling !== undefined && !lane.filling.table.fits(datagramLength)) this.#post(lane);
+    if (lane.filling === undefined) {
+      lane.filling = lane.free.pop();
+      if (lane.filling === undefined && lane.made < SLABS_PER_WORKER_MAX) {
+        lane.made += 1;
+        lane.filling = new PooledSlab(this.#lanes.indexOf(lane));
+      }
+    }
+    return lane.filling;
+  }
+
+  #route(slab: PooledSlab, index: number, address: string, port: number, tag: number): void {
+    slab.routes.addresses[index] = address;
+    slab.routes.ports[index] = port;
+    slab.routes.tags[index] = tag;
+  }
+
+  #post(lane: Lane): void {
+    const slab = lane.filling;
+    if (slab === undefined || slab.table.entries === 0) return;
+    lane.filling = undefined;
+    lane.flying.push(slab);
+    lane.post(slab.table.memory);
+  }
+
+  #returned(lane: Lane, memory: ArrayBuffer): void {
+    const slab = lane.flying.shift();
+    assert(slab !== undefined, "a worker returns what it was given, in order");
+    slab.table = new SlabTable(memory);
+    this.#onReturned(slab);
+  }
+
+  #workerLane(index: number): Lane {
+    const data = new MessageChannel();
+    const control = new MessageChannel();
+    const worker = new Worker(WORKER_URL, {
+      name: `crypto-${index}`,
+      workerData: { data: data.port2, control: control.port2 },
+      transferList: [data.port2, control.port2],
+    });
+    const lane = this.#lane(data.port1, controlOf<CryptoControl>(control.port1, worker, CONTROL_DEADLINE_MS), worker);
+    data.port1.on("message", (memory: ArrayBuffer) => this.#returned(lane, memory));
+    worker.on("error", (error) => this.#lost(index, reasonOf(error)));
+    worker.on("exit", (code) => this.#lost(index, `exit code ${code}`));
+    return lane;
+  }
+
+  #lane(port: MessagePort, control: ControlHandle<CryptoControl>, worker: Worker): Lane {
+    return {
+      post: (memory) => port.postMessage(memory, [memory]),
+      control,
+      stop: async () => {
+        await control.call("close", []);
+        control.release();
+        port.close();
+        await worker.terminate();
+      },
+      free: [],
+      flying: [],
+      made: 0,
+      filling: undefined,
+    };
+  }
+
+  /** main holds only the address of the workers' code, here as with a thread. */
+  async #inlineLane(): Promise<Lane> {
+    const { inlineCrypto } = (await import(INLINE_URL.href)) as {
+      inlineCrypto: () => { run: (memory: ArrayBuffer) => void; control: CryptoControl };
+    };
+    const { run, control } = inlineCrypto();
+    const lane: Lane = {
+      post: (memory) => {
+        run(memory);
+        setImmediate(() => this.#returned(lane, memory));
+      },
+      control: {
+        call: (name, args) =>
+          Promise.resolve((control[name] as (...all: typeof args) => never)(...args)),
+      },
+      stop: () => Promise.resolve(control.close()),
+      free: [],
+      flying: [],
+      made: 0,
+      filling: undefined,
+    };
+    return lane;
+  }
+
+  #lost(index: number, why: string): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    const message = `crypto worker ${index} died: ${why}`;
+    this.#onLost(new DaemonError("ERR_WORKER", message, "start the daemon again; no row is lost"));
+  }
+}

@@ -1,0 +1,204 @@
+// Actor: turns inputs into calls on the core and drains its outputs in their fixed order, once per
+// tick: timeouts, seals, slabs, store, names, one timer. The only setTimeout of the daemon.
+
+import { assert } from "../shared/base/assert.js";
+import { nanoseconds, NS_PER_MS, type Nanoseconds } from "../shared/base/units.js";
+import type { Endpoint } from "../shared/protocol/endpoint.js";
+import { TAG_ACK } from "../shared/protocol/slot.js";
+import type { Counters } from "../shared/runtime/counters.js";
+import { OUTCOME, wordOf } from "../shared/runtime/slab.js";
+import { SlabCursor } from "../shared/runtime/slab-cursor.js";
+import type { Clock } from "./clock.js";
+import type { Connector } from "./connector.js";
+import type { CryptoPool, PooledSlab } from "./crypto-pool.js";
+import type { DatagramSocket } from "./socket/datagram-socket.js";
+import type { Store } from "./store.js";
+
+/** setTimeout overflows above this; a later deadline is looked at again then. */
+const TIMER_MS_MAX = 60_000;
+
+export class Scheduler {
+  readonly #endpoint: Endpoint;
+  readonly #pool: CryptoPool;
+  readonly #store: Store;
+  readonly #socket: DatagramSocket;
+  readonly #connector: Connector;
+  readonly #counters: Counters;
+  readonly #clock: Clock;
+  #cursor: SlabCursor | undefined;
+  #pumping: NodeJS.Immediate | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #sealing = true;
+  #stopped = false;
+  /** Called once a tick, after the pump. */
+  onTick: (now: Nanoseconds) => void = () => {};
+
+  constructor(options: {
+    readonly endpoint: Endpoint;
+    readonly pool: CryptoPool;
+    readonly store: Store;
+    readonly socket: DatagramSocket;
+    readonly connector: Connector;
+    readonly counters: Counters;
+    readonly clock: Clock;
+  }) {
+    this.#endpoint = options.endpoint;
+    this.#pool = options.pool;
+    this.#store = options.store;
+    this.#socket = options.socket;
+    this.#connector = options.connector;
+    this.#counters = options.counters;
+    this.#clock = options.clock;
+  }
+
+  start(): void {
+    this.#socket.receive((datagram, address, port) => this.#datagram(datagram, address, port));
+    this.wake();
+  }
+
+  /** Pumps at the end of this turn of the event loop: what arrived together travels together. */
+  readonly wake = (): void => {
+    if (this.#pumping !== undefined || this.#stopped) return;
+    this.#pumping = setImmediate(() => {
+      this.#pumping = undefined;
+      this.#pump();
+    });
+  };
+
+  /** Takes a slab back from a crypto worker. */
+  readonly handleSlab = (slab: PooledSlab): void => {
+    const now = this.#clock.now();
+    const wallNs = this.#clock.wallNs();
+    const { table, routes } = slab;
+    this.#cursor ??= new SlabCursor(table, routes);
+    const entries = table.entries;
+    slab.outstanding = 1;
+    for (let index = 0; index < entries; index++) {
+      this.#visit(slab, index, now, wallNs, this.#cursor.move(table, routes, index));
+    }
+    this.#sendDone(slab);
+    this.wake();
+  };
+
+  /** New messages stay in the table; ACKs and what is in flight go on. */
+  drain(): void {
+    this.#store.drain();
+    this.wake();
+  }
+
+  /** True when nothing is under way but what waits for a peer. */
+  get idle(): boolean {
+    return this.#pool.busy === 0 && !this.#store.busy && this.#endpoint.acksQueued === 0;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#sealing = false;
+    clearImmediate(this.#pumping);
+    clearTimeout(this.#timer);
+  }
+
+  // --- Inputs -----------------------------------------------------------------------------------
+
+  #datagram(datagram: Uint8Array, address: string, port: number): void {
+    this.#counters.of.datagrams_received += 1;
+    const dropped = this.#endpoint.handleDatagram(
+      this.#clock.now(),
+      datagram,
+      address,
+      port,
+      this.#store,
+      this.#pool,
+    );
+    if (dropped === undefined) this.wake();
+    else this.#counters.drops[dropped] += 1;
+  }
+
+  #visit(slab: PooledSlab, index: number, now: Nanoseconds, wallNs: number, packet: SlabCursor): void {
+    const { drops, of } = this.#counters;
+    const code = slab.table.words[wordOf(index)] as number;
+    switch (code) {
+      case OUTCOME.sealed:
+        if (this.#endpoint.handleSealed(now, wallNs, packet)) this.#transmit(slab, packet);
+        else of.unsealed += 1;
+        return;
+      case OUTCOME.message:
+      case OUTCOME.ack:
+        this.#opened(now, wallNs, packet, code === OUTCOME.ack);
+        return;
+      case OUTCOME.keyless:
+        of.unsealed += 1;
+        this.#endpoint.handleUnsealed(now, packet.tag);
+        return;
+      case OUTCOME.notAuthentic:
+        drops.not_authentic += 1;
+        return;
+      case OUTCOME.notObject:
+        drops.body_not_object += 1;
+        return;
+      case OUTCOME.hostile:
+        drops.body_hostile += 1;
+        return;
+      case OUTCOME.noMessageId:
+        drops.message_id_missing += 1;
+        return;
+      default:
+        assert(false, "a worker answers every job");
+    }
+  }
+
+  #opened(now: Nanoseconds, wallNs: number, packet: SlabCursor, ack: boolean): void {
+    const dropped = this.#endpoint.handleOpened(now, wallNs, packet, ack, this.#store);
+    if (dropped !== undefined) this.#counters.drops[dropped] += 1;
+    else if (ack) this.#counters.of.acks_opened += 1;
+    else this.#counters.of.messages_opened += 1;
+  }
+
+  // --- Outputs ----------------------------------------------------------------------------------
+
+  #transmit(slab: PooledSlab, packet: SlabCursor): void {
+    if (packet.tag === TAG_ACK) this.#counters.of.acks_sent += 1;
+    slab.outstanding += 1;
+    slab.done ??= (code) => {
+      if (code !== undefined) this.#counters.of.send_errors += 1;
+      else this.#counters.of.datagrams_sent += 1;
+      this.#sendDone(slab);
+    };
+    const { bytes, at, length, address, port } = packet;
+    this.#socket.send(bytes, at, length, address, port, slab.done);
+  }
+
+  #sendDone(slab: PooledSlab): void {
+    slab.outstanding -= 1;
+    if (slab.outstanding > 0) return;
+    this.#pool.release(slab);
+    this.wake();
+  }
+
+  #pump(): void {
+    const now = this.#clock.now();
+    const wallNs = this.#clock.wallNs();
+    this.#endpoint.handleTimeout(now, wallNs);
+    this.#connector.handleTimeout(now);
+    if (this.#sealing) while (this.#endpoint.pollSeal(now, wallNs, this.#pool));
+    this.#pool.flush();
+    this.#store.flush(now, wallNs);
+    for (let host = this.#endpoint.pollResolve(); host !== undefined; host = this.#endpoint.pollResolve()) {
+      this.#connector.resolve(host);
+    }
+    this.onTick(now);
+    this.#sleep(now);
+  }
+
+  #sleep(now: Nanoseconds): void {
+    clearTimeout(this.#timer);
+    if (this.#stopped) return;
+    const at = Math.min(
+      this.#endpoint.pollDeadline(now),
+      this.#store.pollDeadline(now),
+      this.#connector.pollDeadline(),
+    );
+    const delayMs = Math.max(0, Math.ceil(nanoseconds(at - now) / NS_PER_MS));
+    this.#timer = setTimeout(this.wake, Math.min(delayMs, TIMER_MS_MAX));
+  }
+}

@@ -1,0 +1,316 @@
+// Actor: handle on the DB worker. Opened messages gather here while a transaction runs, so the commit
+// groups what comes in meanwhile; nothing waits when nothing is under way. An ACK is queued in one
+// place of the project, `#stored`, and only for a record that the worker reports as committed.
+
+import { MessageChannel, Worker } from "node:worker_threads";
+import { assert } from "../shared/base/assert.js";
+import { DaemonError, daemonError, reasonOf } from "../shared/base/errors.js";
+import { NS_PER_MS, type Nanoseconds, nanoseconds } from "../shared/base/units.js";
+import type { Endpoint } from "../shared/protocol/endpoint.js";
+import type { Settlement } from "../shared/protocol/settlement.js";
+import type { OpenedPacket, StoreSink } from "../shared/protocol/slot.js";
+import { type Port, port, receive, send } from "../shared/runtime/channel.js";
+import { type ControlHandle, controlOf } from "../shared/runtime/control.js";
+import type { Counters } from "../shared/runtime/counters.js";
+import {
+  InboundBatchReader,
+  InboundBatchWriter,
+  RECORD_SUSPECT,
+  STORED,
+} from "../shared/runtime/inbound-batch.js";
+import type {
+  StoreControl,
+  StoreOpened,
+  StoreOptions,
+  StoreResult,
+} from "../shared/runtime/messages.js";
+import { OutboundBatchReader } from "../shared/runtime/outbound-batch.js";
+
+/** Opened messages that wait for a transaction: rows and bytes at most. One more batch is in it. */
+export const STORE_BATCH_ROWS_MAX = 8_192;
+export const STORE_BATCH_BYTES_MAX = 8 * 1_024 * 1_024;
+/** Payload bytes of one lease at most. */
+export const LEASE_BYTES_MAX = 1_024 * 1_024;
+/** Worst case of what lies between main and the store, bytes: two batches each way. */
+export const STORE_MEMORY_BYTES_MAX = 2 * 2 * STORE_BATCH_BYTES_MAX + 2 * LEASE_BYTES_MAX;
+assert(STORE_MEMORY_BYTES_MAX <= 40 * 1_024 * 1_024, "the store's queues stay below 40 MiB");
+
+const WORKER_URL = new URL("../workers/db.worker.js", import.meta.url);
+/** Opening may migrate a file of ten million rows. */
+const CONTROL_DEADLINE_MS = 600_000;
+/** Wait after a store that was busy or full, ns. */
+const PAUSE_NS = 250 * NS_PER_MS;
+
+export interface StoreEvents {
+  /** Results arrived: time to pump. */
+  readonly onProgress: () => void;
+  /** A sentence for the log, once per event. */
+  readonly onReport: (sentence: string) => void;
+  /** The store came to a halt, or goes on again: one line each. */
+  readonly onState: (state: "busy" | "full" | "well") => void;
+  /** The store must not go on: the daemon stops, non-zero. */
+  readonly onBroken: (error: DaemonError) => void;
+}
+
+export class Store implements StoreSink {
+  readonly #counters: Counters;
+  readonly #events: StoreEvents;
+  readonly #worker: Worker;
+  readonly #control: ControlHandle<StoreControl>;
+  readonly #jobs: Port<"storeJobs">;
+  readonly #pending = new InboundBatchWriter(STORE_BATCH_BYTES_MAX);
+  #storing = false;
+  #settling: Settlement | undefined;
+  #settleAgain: Settlement | undefined;
+  #pausedUntil: Nanoseconds = nanoseconds(0);
+  #state: "busy" | "full" | "well" = "well";
+  #reading = true;
+  #stopping = false;
+  #endpoint: Endpoint | undefined;
+  #now: () => Nanoseconds;
+
+  constructor(options: {
+    readonly counters: Counters;
+    readonly events: StoreEvents;
+    readonly now: () => Nanoseconds;
+  }) {
+    this.#counters = options.counters;
+    this.#events = options.events;
+    this.#now = options.now;
+    const data = new MessageChannel();
+    const control = new MessageChannel();
+    this.#worker = new Worker(WORKER_URL, {
+      name: "store",
+      workerData: { data: data.port2, control: control.port2 },
+      transferList: [data.port2, control.port2],
+    });
+    this.#worker.on("error", (error) => this.#lost(reasonOf(error)));
+    this.#worker.on("exit", (code) => this.#lost(`exit code ${code}`));
+    this.#control = controlOf<StoreControl>(control.port1, this.#worker, CONTROL_DEADLINE_MS);
+    this.#jobs = port<"storeJobs">(data.port1);
+    receive<"storeResults">(port<"storeResults">(data.port1), {
+      leased: (result) => this.#leased(result),
+      stored: (result) => this.#stored(result),
+      settled: (result) => this.#settled(result),
+      reserved: ({ stamp }) => {
+        this.#endpoint?.handleReserved(Number(stamp));
+        this.#events.onProgress();
+      },
+      failed: (result) => this.#failed(result),
+      broken: ({ error }) => this.#events.onBroken(daemonError(error)),
+      reported: ({ sentence }) => this.#events.onReport(sentence),
+    });
+  }
+
+  /** Opens the database; throws the worker's DaemonError. */
+  async open(options: StoreOptions): Promise<StoreOpened> {
+    const opened = await this.#control.call("open", [options]);
+    if ("error" in opened) throw daemonError(opened.error);
+    return opened;
+  }
+
+  /** Names the core that results go to. */
+  serve(endpoint: Endpoint): void {
+    this.#endpoint = endpoint;
+  }
+
+  configure(lifeSeconds: number, quotaBytes: number): void {
+    send(this.#jobs, { kind: "configure", lifeSeconds, quotaBytes });
+  }
+
+  // --- StoreSink --------------------------------------------------------------------------------
+
+  /** False while the queue is full or the store halts: then no datagram is worth a key. */
+  get accepting(): boolean {
+    return this.#pending.rows < STORE_BATCH_ROWS_MAX && this.#state !== "full";
+  }
+
+  append(packet: OpenedPacket, scope: string, suspect: boolean): boolean {
+    const pending = this.#pending;
+    if (pending.rows >= STORE_BATCH_ROWS_MAX || !pending.fits(packet.bodyLength)) return false;
+    pending.append(
+      scope,
+      packet.address,
+      packet.port,
+      packet.stampLow,
+      packet.stampHigh,
+      suspect ? RECORD_SUSPECT : 0,
+      packet.ring,
+      packet.bytes,
+      packet.messageIdAt,
+      packet.digestAt,
+      packet.bodyAt,
+      packet.bodyLength,
+    );
+    return true;
+  }
+
+  // --- Jobs -------------------------------------------------------------------------------------
+
+  /** Sends what may go: one store and one settle at a time, an order, limits, a reservation. */
+  flush(now: Nanoseconds, wallNs: number): void {
+    const endpoint = this.#endpoint;
+    if (endpoint === undefined) return;
+    for (let limit = endpoint.pollLimit(); limit !== undefined; limit = endpoint.pollLimit()) {
+      send(this.#jobs, { kind: "limit", ...limit });
+    }
+    const reserve = endpoint.pollReserve(wallNs);
+    if (reserve !== undefined) send(this.#jobs, { kind: "reserve", stamp: BigInt(Math.ceil(reserve)) });
+    if (now >= this.#pausedUntil) {
+      this.#store();
+      this.#settle(endpoint);
+    }
+    if (this.#reading) this.#lease(endpoint);
+  }
+
+  #store(): void {
+    if (this.#storing || this.#pending.rows === 0) return;
+    const batch = this.#pending.take();
+    this.#storing = true;
+    send(this.#jobs, { kind: "store", batch }, [batch.bytes]);
+  }
+
+  #settle(endpoint: Endpoint): void {
+    if (this.#settling !== undefined) return;
+    const settlement = this.#settleAgain ?? endpoint.pollSettlement();
+    this.#settleAgain = undefined;
+    if (settlement === undefined) return;
+    this.#settling = settlement;
+    send(this.#jobs, { kind: "settle", settlement });
+  }
+
+  #lease(endpoint: Endpoint): void {
+    const order = endpoint.pollLease();
+    if (order === undefined) return;
+    send(this.#jobs, { kind: "lease", bytesMax: LEASE_BYTES_MAX, ...order });
+  }
+
+  // --- Results ----------------------------------------------------------------------------------
+
+  #leased({ batch, gone }: Extract<StoreResult, { kind: "leased" }>): void {
+    this.#counters.of.rows_leased += batch.rows;
+    this.#endpoint?.handleLeased(this.#now(), new OutboundBatchReader(batch), gone);
+    this.#events.onProgress();
+  }
+
+  #stored({ batch }: Extract<StoreResult, { kind: "stored" }>): void {
+    this.#storing = false;
+    this.#became("well");
+    const counters = this.#counters.of;
+    const records = new InboundBatchReader(batch);
+    while (records.next()) {
+      switch (records.outcome) {
+        case STORED.inserted:
+          counters.messages_stored += 1;
+          this.#acknowledge(records);
+          break;
+        case STORED.known:
+          counters.messages_known += 1;
+          this.#acknowledge(records);
+          break;
+        case STORED.conflict:
+          counters.messages_conflicting += 1;
+          break;
+        case STORED.reflected:
+          counters.messages_reflected += 1;
+          break;
+        case STORED.quota:
+          counters.messages_over_quota += 1;
+          break;
+        default:
+          counters.messages_unstored += 1;
+      }
+    }
+    this.#events.onProgress();
+  }
+
+  #acknowledge(record: InboundBatchReader): void {
+    this.#endpoint?.handleStored(
+      record.bytes,
+      record.messageIdAt,
+      record.ring,
+      record.source,
+      record.port,
+    );
+  }
+
+  #settled({ rows }: Extract<StoreResult, { kind: "settled" }>): void {
+    const settlement = this.#settling;
+    assert(settlement !== undefined, "one settlement is under way at a time");
+    this.#settling = undefined;
+    this.#became("well");
+    this.#counters.of.rows_acknowledged += settlement.acknowledged.rowIds.length;
+    this.#counters.of.rows_failed += settlement.failed.length;
+    if (rows >= 0) this.#events.onProgress();
+  }
+
+  /** Nothing of the job happened: messages are not acknowledged, settlements are kept. */
+  #failed({ job, code }: Extract<StoreResult, { kind: "failed" }>): void {
+    this.#counters.of[code === "full" ? "store_full" : "store_busy"] += 1;
+    this.#became(code);
+    this.#pausedUntil = nanoseconds(this.#now() + PAUSE_NS);
+    switch (job) {
+      case "store":
+        this.#storing = false;
+        break;
+      case "settle":
+        this.#settleAgain = this.#settling;
+        this.#settling = undefined;
+        break;
+      case "reserve":
+        this.#endpoint?.handleReserveFailed();
+        break;
+    }
+    this.#events.onProgress();
+  }
+
+  /** Instant at which a pause ends; Infinity without one. */
+  pollDeadline(now: Nanoseconds): Nanoseconds {
+    return this.#pausedUntil > now ? this.#pausedUntil : nanoseconds(Number.POSITIVE_INFINITY);
+  }
+
+  #became(state: "busy" | "full" | "well"): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#events.onState(state);
+  }
+
+  // --- End --------------------------------------------------------------------------------------
+
+  /** True while a transaction, or something for one, is under way. */
+  get busy(): boolean {
+    return this.#storing || this.#settling !== undefined || this.#pending.rows > 0;
+  }
+
+  /** No new rows from now on; what is in flight is settled. */
+  drain(): void {
+    this.#reading = false;
+  }
+
+  counters(): Promise<Readonly<Record<string, number>>> {
+    return this.#control.call("counters", []);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#control.call("close", []);
+    this.#control.release();
+    this.#jobs.close();
+    await this.#worker.terminate();
+  }
+
+  /** Ends the worker as it is; for a store that is broken. */
+  async abandon(): Promise<void> {
+    this.#stopping = true;
+    await this.#worker.terminate();
+  }
+
+  #lost(why: string): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    const message = `the store's worker died: ${why}`;
+    this.#events.onBroken(
+      new DaemonError("ERR_WORKER", message, "start the daemon again; nothing acknowledged is lost"),
+    );
+  }
+}

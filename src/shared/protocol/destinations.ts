@@ -1,0 +1,179 @@
+// All destinations: from the dst_addr of a row (address, host name, peer name) to a Destination, its
+// address and its ring. Names wait for the connector; what cannot be sent to carries the reason.
+
+import { assert } from "../base/assert.js";
+import type { Nanoseconds } from "../base/units.js";
+import { canonicalAddress } from "./address.js";
+import { DESTINATIONS_MAX } from "./constants.js";
+import { Destination } from "./destination.js";
+import type { Rings } from "./rings.js";
+import { NO_RING } from "./slot.js";
+
+/** What the outside knows of the network. */
+export interface Reach {
+  /** True when a datagram to it would come back to our own socket. */
+  readonly isSelf: (address: string, port: number) => boolean;
+  /** Undefined when our socket can send there, else a sentence for last_error. */
+  readonly refusal: (address: string) => string | undefined;
+}
+
+export interface Limit {
+  readonly address: string;
+  readonly port: number;
+  readonly rowsMax: number;
+}
+
+export class Destinations {
+  readonly #rings: Rings;
+  readonly #reach: Reach;
+  #all: Destination[] = [];
+  #byName = new Map<string, Destination>();
+  #vacant: number[] = [];
+  #changed = new Set<Destination>();
+  /** Host names to look up, each once. */
+  #wanted = new Set<string>();
+  #down = new Set<Destination>();
+
+  constructor(rings: Rings, reach: Reach) {
+    this.#rings = rings;
+    this.#reach = reach;
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+  get anyDown(): boolean {
+    return this.#down.size > 0;
+  }
+
+  of(index: number): Destination {
+    const destination = this.#all[index];
+    assert(destination !== undefined, "a message in flight keeps its destination");
+    return destination;
+  }
+
+  /** The destination of a row, made on first sight. */
+  named(name: string, port: number, now: Nanoseconds): Destination {
+    const key = `${name}|${port}`;
+    const known = this.#byName.get(key);
+    if (known !== undefined) return known;
+    if (this.#byName.size >= DESTINATIONS_MAX) this.#evictIdle();
+    const index = this.#vacant.pop() ?? this.#all.length;
+    const destination = new Destination(index, name, port, now);
+    this.#all[index] = destination;
+    this.#byName.set(key, destination);
+    this.#locate(destination);
+    this.changed(destination);
+    return destination;
+  }
+
+  /** Destinations at an address: those that are down, which is who asks. */
+  *at(address: string): Iterable<Destination> {
+    for (const destination of this.#down) {
+      if (destination.address === address) yield destination;
+    }
+  }
+
+  /** Notes that the limit or the health of a destination may have changed. */
+  changed(destination: Destination): void {
+    this.#changed.add(destination);
+    if (destination.down) this.#down.add(destination);
+    else this.#down.delete(destination);
+  }
+
+  /** A destination that stays silent may have moved: its name is looked up once more. */
+  resolveAgain(destination: Destination): void {
+    const host = this.#hostOf(destination);
+    if (host !== undefined) this.#wanted.add(host);
+  }
+
+  /** The next limit that the store should know; undefined when it knows all. */
+  pollLimit(): Limit | undefined {
+    for (const destination of this.#changed) {
+      this.#changed.delete(destination);
+      const rowsMax = destination.announce();
+      if (rowsMax !== undefined) {
+        return { address: destination.name, port: destination.port, rowsMax };
+      }
+    }
+    return undefined;
+  }
+
+  /** The next host name to look up. */
+  pollResolve(): string | undefined {
+    for (const host of this.#wanted) {
+      this.#wanted.delete(host);
+      return host;
+    }
+    return undefined;
+  }
+
+  /** Address of a host name; yields the destinations that may be sent to now. */
+  *resolved(host: string, address: string): Iterable<Destination> {
+    for (const destination of this.#byName.values()) {
+      if (this.#hostOf(destination) !== host) continue;
+      this.#settle(destination, address);
+      yield destination;
+    }
+  }
+
+  /** After a reload: addresses and rings anew; yields every destination. */
+  *reconfigured(): Iterable<Destination> {
+    for (const destination of this.#byName.values()) {
+      this.#locate(destination);
+      yield destination;
+    }
+  }
+
+  #locate(destination: Destination): void {
+    destination.refusal = undefined;
+    destination.address = undefined;
+    if (destination.port < 1 || destination.port > 65_535) {
+      destination.refusal = `dst_port ${destination.port} is not a port: use 1 to 65535`;
+      return;
+    }
+    const literal = canonicalAddress(this.#addressText(destination));
+    if (literal !== undefined) this.#settle(destination, literal);
+    else this.resolveAgain(destination);
+  }
+
+  #settle(destination: Destination, address: string): void {
+    const peer = this.#rings.peer(destination.name);
+    const { port } = destination;
+    const ring = peer?.ring ?? this.#rings.ofDestination(address, port);
+    destination.refusal = this.#reach.refusal(address);
+    if (this.#reach.isSelf(address, port)) {
+      destination.refusal = `${address} port ${port} is this daemon itself: a row cannot go to its own host`;
+    } else if (ring === NO_RING) {
+      destination.refusal = `no secret covers ${address}: give it a [[peer]] entry, or set SECUREDGRAM_SECRET`;
+    }
+    destination.address = address;
+    destination.ring = ring;
+    destination.affinity = ring === NO_RING ? 0 : this.#rings.affinity(ring, address);
+    if (peer !== undefined) this.#rings.learn(peer.ring, address, undefined);
+  }
+
+  /** dst_addr, or the address that a peer's entry gives for its name. */
+  #addressText(destination: Destination): string {
+    const peer = this.#rings.peer(destination.name);
+    return peer?.config.addresses[0]?.address ?? destination.name;
+  }
+
+  #hostOf(destination: Destination): string | undefined {
+    const text = this.#addressText(destination);
+    return canonicalAddress(text) === undefined ? text : undefined;
+  }
+
+  /** Frees destinations with nothing in flight; what is in flight bounds those that stay. */
+  #evictIdle(): void {
+    for (const [key, destination] of this.#byName) {
+      if (destination.inFlight > 0) continue;
+      this.#byName.delete(key);
+      this.#changed.delete(destination);
+      this.#down.delete(destination);
+      this.#vacant.push(destination.index);
+      if (this.#byName.size < DESTINATIONS_MAX / 2) return;
+    }
+  }
+}
+

@@ -1,0 +1,252 @@
+// The core: everything behind one socket, without I/O, clock or randomness of its own. Inputs are
+// handle*, outputs are poll*, to be polled in this order after any input: seal (ACKs before messages),
+// lease, limit, resolve, reserve, settlement, deadline. `now` never falls; `wallNs` may jump.
+
+import { assert } from "../base/assert.js";
+import type { DropReason } from "../base/errors.js";
+import { nanoseconds, NS_PER_MS, type Nanoseconds } from "../base/units.js";
+import { SEAL_RESERVE_NS } from "./constants.js";
+import { SourceBudgets } from "./cpu-budget.js";
+import { Destinations, type Limit, type Reach } from "./destinations.js";
+import { Inbound } from "./inbound.js";
+import { type LeaseOrder, Outbound, type RetryPolicy } from "./outbound.js";
+import { Pacer } from "./pacer.js";
+import { type RingConfig, Rings } from "./rings.js";
+import type { Settlement } from "./settlement.js";
+import {
+  TAG_ACK,
+  type LeasedRows,
+  type OpenedPacket,
+  type OpenSink,
+  type SealedPacket,
+  type SealSink,
+  type StoreSink,
+} from "./slot.js";
+
+export interface ProtocolConfig {
+  readonly rings: readonly RingConfig[];
+  readonly windowNs: number;
+  /** Messages a second, 0 for no pacing, and how many may go at once. */
+  readonly ratePerSecond: number;
+  readonly burst: number;
+  readonly retry: RetryPolicy;
+  /** Shares of a core for opening what comes from one known source, one stranger, all strangers. */
+  readonly knownShare: number;
+  readonly strangerShare: number;
+  readonly strangersShare: number;
+}
+
+const EXPIRE_EVERY_NS = 250 * NS_PER_MS;
+
+export class Endpoint {
+  readonly #rings: Rings;
+  readonly #destinations: Destinations;
+  readonly #budgets: SourceBudgets;
+  readonly #pacer: Pacer;
+  readonly inbound: Inbound;
+  readonly #outbound: Outbound;
+  #now: Nanoseconds;
+  #reservedNs: number;
+  #reserving = false;
+  #wantsReserve = false;
+  #expireAt: Nanoseconds;
+
+  constructor(options: {
+    readonly now: Nanoseconds;
+    readonly wallNs: number;
+    readonly seeds: readonly [number, number];
+    /** Uniform in [0, 1): jitter only. */
+    readonly uniform: () => number;
+    readonly reach: Reach;
+    readonly config: ProtocolConfig;
+    /** Last stamp that an earlier run may have sealed, ns since the epoch. */
+    readonly sealedUntilNs: number;
+  }) {
+    const { now, wallNs, seeds, config } = options;
+    this.#now = now;
+    this.#expireAt = now;
+    this.#reservedNs = wallNs;
+    this.#rings = new Rings(config.rings);
+    this.#destinations = new Destinations(this.#rings, options.reach);
+    this.#pacer = new Pacer({ ratePerSecond: config.ratePerSecond, burst: config.burst, now });
+    this.#budgets = new SourceBudgets({
+      now,
+      seeds,
+      knownShare: config.knownShare,
+      strangerShare: config.strangerShare,
+      strangersShare: config.strangersShare,
+    });
+    this.#budgets.configure(configuredAddresses(config));
+    this.inbound = new Inbound({
+      wallNs,
+      windowNs: config.windowNs,
+      seeds,
+      rings: this.#rings,
+      budgets: this.#budgets,
+      sealedUntilNs: options.sealedUntilNs,
+    });
+    this.#outbound = new Outbound({
+      seeds,
+      uniform: options.uniform,
+      destinations: this.#destinations,
+      pacer: this.#pacer,
+      ratePerSecond: config.ratePerSecond,
+      policy: config.retry,
+    });
+  }
+
+  /** Messages leased and not settled. */
+  get inFlight(): number {
+    return this.#outbound.inFlight;
+  }
+  /** ACKs that wait for a slab. */
+  get acksQueued(): number {
+    return this.inbound.acks.size;
+  }
+
+  /** Index of each ring of a configuration, in its order; the crypto workers use the same. */
+  configure(now: Nanoseconds, config: ProtocolConfig): readonly number[] {
+    this.#advance(now);
+    const indexes = this.#rings.configure(config.rings);
+    this.inbound.gate.windowNs = config.windowNs;
+    this.#pacer.configure({ ratePerSecond: config.ratePerSecond, burst: config.burst, now });
+    this.#budgets.configure(configuredAddresses(config));
+    this.#outbound.configure(config.retry, config.ratePerSecond);
+    for (const destination of this.#destinations.reconfigured()) {
+      if (destination.address !== undefined) this.#outbound.handleReachable(now, destination);
+    }
+    return indexes;
+  }
+
+  // --- Inputs -----------------------------------------------------------------------------------
+
+  handleDatagram(
+    now: Nanoseconds,
+    datagram: Uint8Array,
+    address: string,
+    port: number,
+    store: StoreSink,
+    sink: OpenSink,
+  ): DropReason | undefined {
+    this.#advance(now);
+    return this.inbound.handleDatagram(now, datagram, address, port, store, sink);
+  }
+
+  /** A worker found a tag in order; `ack` says what the body is. */
+  handleOpened(
+    now: Nanoseconds,
+    wallNs: number,
+    packet: OpenedPacket,
+    ack: boolean,
+    store: StoreSink,
+  ): DropReason | undefined {
+    this.#advance(now);
+    const refused = this.inbound.believe(now, wallNs, packet);
+    if (refused !== undefined) return refused;
+    this.#outbound.handleHeard(now, packet.address);
+    if (!ack) return this.inbound.handleMessage(packet, store);
+    if (this.inbound.suspect(packet)) return "reflected";
+    return this.#outbound.handleAck(now, packet);
+  }
+
+  /** True: the packet may leave. It is remembered first, so that it is known when it comes back. */
+  handleSealed(now: Nanoseconds, wallNs: number, packet: SealedPacket): boolean {
+    this.#advance(now);
+    if (!this.inbound.rememberSealed(wallNs, packet)) {
+      this.#outbound.handleUnsealed(now, packet.tag);
+      return false;
+    }
+    return packet.tag === TAG_ACK || this.#outbound.handleSealed(now, packet);
+  }
+
+  /** A packet that no worker will seal: its message waits and is read again. */
+  handleUnsealed(now: Nanoseconds, tag: number): void {
+    this.#advance(now);
+    this.#outbound.handleUnsealed(now, tag);
+  }
+
+  handleLeased(now: Nanoseconds, rows: LeasedRows, gone: Uint32Array): void {
+    this.#advance(now);
+    this.#outbound.handleLeased(rows, gone);
+  }
+
+  handleStored(bytes: Uint8Array, idAt: number, ring: number, address: string, port: number): void {
+    this.inbound.handleStored(bytes, idAt, ring, address, port);
+  }
+
+  /** A name of pollResolve was found. */
+  handleResolved(now: Nanoseconds, host: string, address: string): void {
+    this.#advance(now);
+    for (const destination of this.#destinations.resolved(host, address)) {
+      this.#outbound.handleReachable(now, destination);
+    }
+  }
+
+  /** Stamps up to this one are durable as "may have been sealed". */
+  handleReserved(untilNs: number): void {
+    this.#reserving = false;
+    this.#reservedNs = Math.max(this.#reservedNs, untilNs);
+  }
+
+  /** The store could not reserve; it will be asked again. */
+  handleReserveFailed(): void {
+    this.#reserving = false;
+  }
+
+  handleTimeout(now: Nanoseconds, wallNs: number): void {
+    this.#advance(now);
+    if (now >= this.#expireAt) {
+      this.inbound.expire(wallNs);
+      this.#expireAt = nanoseconds(now + EXPIRE_EVERY_NS);
+    }
+    this.#outbound.handleTimeout(now, wallNs);
+  }
+
+  // --- Outputs ----------------------------------------------------------------------------------
+
+  /** Writes the next ACK or message into the sink; false when nothing may be sealed now. */
+  pollSeal(now: Nanoseconds, wallNs: number, sink: SealSink): boolean {
+    if (this.inbound.acks.size === 0 && !this.#outbound.ready) return false;
+    if (wallNs > this.#reservedNs - SEAL_RESERVE_NS / 2) this.#wantsReserve = true;
+    if (wallNs > this.#reservedNs) return false;
+    return this.inbound.pollAck(wallNs, sink) || this.#outbound.pollSeal(now, wallNs, sink);
+  }
+
+  pollLease(): LeaseOrder | undefined {
+    return this.#outbound.pollLease();
+  }
+
+  pollLimit(): Limit | undefined {
+    return this.#destinations.pollLimit();
+  }
+
+  pollResolve(): string | undefined {
+    return this.#destinations.pollResolve();
+  }
+
+  /** Wall ns up to which the store should make sealing durable; undefined when there is room. */
+  pollReserve(wallNs: number): number | undefined {
+    if (!this.#wantsReserve || this.#reserving) return undefined;
+    this.#wantsReserve = false;
+    this.#reserving = true;
+    return wallNs + SEAL_RESERVE_NS;
+  }
+
+  /** Outcomes for the store, when there are any. */
+  pollSettlement(): Settlement | undefined {
+    return this.#outbound.settlements.size > 0 ? this.#outbound.settlements.take() : undefined;
+  }
+
+  pollDeadline(now: Nanoseconds): Nanoseconds {
+    return this.#outbound.pollDeadline(now);
+  }
+
+  #advance(now: Nanoseconds): void {
+    assert(now >= this.#now, "time never falls");
+    this.#now = now;
+  }
+}
+
+function configuredAddresses(config: ProtocolConfig): readonly string[] {
+  return config.rings.flatMap((ring) => ring.addresses.map(({ address }) => address));
+}

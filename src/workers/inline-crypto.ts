@@ -1,0 +1,29 @@
+// The crypto worker's work without its thread, for --crypto-workers 0 and for measurements.
+
+import type { CryptoControl } from "../shared/runtime/messages.js";
+import { KeyRings } from "./key-rings.js";
+import { SlabWork } from "./slab-work.js";
+
+/** Work and control of one crypto worker, on the calling thread. Owns its keys until `close`. */
+export function inlineCrypto(): {
+  readonly run: (memory: ArrayBuffer) => void;
+  readonly control: CryptoControl;
+} {
+  const rings = new KeyRings();
+  const work = new SlabWork(rings);
+  return {
+    run: (memory) => work.run(memory),
+    control: {
+      installRings(installed) {
+        rings.install(installed);
+        return { installed: installed.length };
+      },
+      counters: () => ({
+        packets_sealed: work.packetsSealed,
+        packets_opened: work.packetsOpened,
+        packets_refused: work.packetsRefused,
+      }),
+      close: () => rings.free(),
+    },
+  };
+}
