@@ -8,7 +8,7 @@ export const NONCE_BYTES = 12;
 export const TAG_BYTES = 16;
 
 /**
- * Seals `plaintext` under a 12-byte nonce, without additional data. `sealed` is 16 bytes longer and may
+ * Seals `plaintext` under a 12-byte nonce (classic has no additional data). `sealed` is 16 bytes longer and may
  * begin at the same address. The caller owns all of it.
  */
 export function sealInPlace(
@@ -16,8 +16,9 @@ export function sealInPlace(
   plaintext: Uint8Array,
   nonce: Uint8Array,
   key: Uint8Array,
+  additional: Uint8Array | null = null,
 ): void {
-  sodium.crypto_aead_chacha20poly1305_ietf_encrypt(sealed, plaintext, null, null, nonce, key);
+  sodium.crypto_aead_chacha20poly1305_ietf_encrypt(sealed, plaintext, additional, null, nonce, key);
 }
 
 /**
@@ -30,11 +31,19 @@ export function open(
   sealed: Uint8Array,
   nonce: Uint8Array,
   key: Uint8Array,
+  additional: Uint8Array | null = null,
 ): boolean {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
   try {
-    sodium.crypto_aead_chacha20poly1305_ietf_decrypt(plaintext, null, sealed, null, nonce, key);
+    sodium.crypto_aead_chacha20poly1305_ietf_decrypt(
+      plaintext,
+      null,
+      sealed,
+      additional,
+      nonce,
+      key,
+    );
     return true;
   } catch {
     return false;

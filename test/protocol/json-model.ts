@@ -60,7 +60,7 @@ export function formOf(model: Model): string {
     case "array":
       return `[${model.items.map(formOf).join(",")}]`;
     case "object":
-      return `{${model.members.map(([key, value]) => `${JSON.stringify(key)}:${formOf(value)}`).join(",")}}`;
+      return `{${model.members.map(([key, v]) => `${JSON.stringify(key)}:${formOf(v)}`)}}`;
   }
 }
 

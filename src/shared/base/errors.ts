@@ -16,6 +16,9 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export type DaemonErrorCode =
   | "ERR_USAGE"
+  | "ERR_PAYLOAD"
+  | "ERR_MESSAGE_ID"
+  | "ERR_OUTPUT"
   | "ERR_CONFIG"
   | "ERR_CONFIG_SECRET"
   | "ERR_FILE_MODE"
@@ -39,6 +42,9 @@ export type DaemonErrorCode =
 
 const EXIT_OF: Readonly<Record<DaemonErrorCode, ExitCode>> = {
   ERR_USAGE: EXIT.usage,
+  ERR_PAYLOAD: EXIT.failed,
+  ERR_MESSAGE_ID: EXIT.failed,
+  ERR_OUTPUT: EXIT.failed,
   ERR_CONFIG: EXIT.configuration,
   ERR_CONFIG_SECRET: EXIT.configuration,
   ERR_FILE_MODE: EXIT.permission,

@@ -18,18 +18,15 @@ export interface BackoffStep {
   readonly random: number;
 }
 
-/** The wait before jitter: first x factor^attempt, at most max. */
-export function delayBound({ attempt, first, max, factor = 2 }: Omit<BackoffStep, "jitterShare" | "random">): Nanoseconds {
-  assert(attempt >= 0 && factor >= 1, "attempts count from 0 and waits do not shrink");
-  return nanoseconds(Math.min(max, first * factor ** attempt));
-}
-
 /**
- * A wait in (bound x (1 - jitterShare), bound], bound as in {@link delayBound}, in whole ns. Jitter
- * shortens, never lengthens: so `max` holds, and hosts that all reached it still do not beat in step.
+ * A wait in (bound x (1 - jitterShare), bound], in whole ns, where bound is
+ * first x factor^attempt, at most max. Jitter shortens, never lengthens: so `max` holds, and hosts
+ * that have all reached it still do not beat in step.
  */
 export function nextDelay(step: BackoffStep): Nanoseconds {
-  const { jitterShare, random } = step;
+  const { attempt, first, max, factor = 2, jitterShare, random } = step;
+  assert(attempt >= 0 && first > 0 && factor >= 1, "attempts count from 0 and waits do not shrink");
   assert(jitterShare >= 0 && jitterShare <= 1 && random >= 0 && random < 1, "shares are of one");
-  return nanoseconds(Math.ceil(delayBound(step) * (1 - jitterShare * random)));
+  const bound = Math.min(max, first * factor ** attempt);
+  return nanoseconds(Math.ceil(bound * (1 - jitterShare * random)));
 }

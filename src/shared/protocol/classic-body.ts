@@ -102,7 +102,7 @@ export function prepareOutbound(
   if (scanner.messageId === "malformed") {
     return {
       refused:
-        "payload message_id is not a string of 24 lower-case hex digits; correct it or leave it out",
+        "payload message_id is not 24 lower-case hex digits in quotes; correct it or leave it out",
     };
   }
   if (scanner.messageId === "good") return withOwnId(payload, scanner.id, rowId);

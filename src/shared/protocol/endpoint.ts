@@ -14,6 +14,7 @@ import { Pacer } from "./pacer.js";
 import { type RingConfig, Rings } from "./rings.js";
 import type { Settlement } from "./settlement.js";
 import {
+  NO_RING,
   TAG_ACK,
   type LeasedRows,
   type OpenedPacket,
@@ -102,6 +103,12 @@ export class Endpoint {
   /** ACKs that wait for a slab. */
   get acksQueued(): number {
     return this.inbound.acks.size;
+  }
+
+  /** Ring that seals for an address, or undefined when no secret covers it. */
+  ringOf(address: string, port: number): number | undefined {
+    const ring = this.#rings.ofDestination(address, port);
+    return ring === NO_RING ? undefined : ring;
   }
 
   /** Index of each ring of a configuration, in its order; the crypto workers use the same. */

@@ -30,6 +30,8 @@ export class InFlight {
   generations = new Uint32Array(CAPACITY_INITIAL);
   /** Times it was sent again: outbound_messages.retry_count. */
   retries = new Uint32Array(CAPACITY_INITIAL);
+  /** Unanswered sends while its destination answered others: the step of its own backoff. */
+  backoffs = new Uint8Array(CAPACITY_INITIAL);
   destinations = new Uint32Array(CAPACITY_INITIAL);
   rings = new Uint32Array(CAPACITY_INITIAL);
   standings = new Uint8Array(CAPACITY_INITIAL);
@@ -134,6 +136,7 @@ export class InFlight {
     this.rowIds = grow(this.rowIds, new Float64Array(capacity));
     this.generations = grow(this.generations, new Uint32Array(capacity));
     this.retries = grow(this.retries, new Uint32Array(capacity));
+    this.backoffs = grow(this.backoffs, new Uint8Array(capacity));
     this.destinations = grow(this.destinations, new Uint32Array(capacity));
     this.rings = grow(this.rings, new Uint32Array(capacity));
     this.standings = grow(this.standings, new Uint8Array(capacity));

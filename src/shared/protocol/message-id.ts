@@ -32,8 +32,8 @@ export function messageIdToHex(bytes: Uint8Array, at = 0): string {
 }
 
 /**
- * Reads the 24 characters at `at` into `id`. False, with `id` overwritten in part, if one of them is
- * no lower-case hex digit.
+ * Reads the 24 characters at `at` into `id`. False, with `id` overwritten in part, if one of them
+ * is no lower-case hex digit.
  */
 export function readMessageIdHex(bytes: Uint8Array, at: number, id: Uint8Array): boolean {
   for (let i = 0; i < MESSAGE_ID_BYTES; i++) {

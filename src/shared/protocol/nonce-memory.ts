@@ -34,7 +34,7 @@ export class NonceMemory {
 
   /** `seeds`: two random u32. `entriesMax`: nonces at most, up to 2^20. */
   constructor(options: { readonly seeds: readonly [number, number]; readonly entriesMax: number }) {
-    assert(options.entriesMax < NUMBER_MASK, "an entry's number fits its index slot");
+    assert(options.entriesMax <= 2 ** 20, "an entry's number fits its index slot");
     this.#seeds = options.seeds;
     this.#entriesMax = options.entriesMax;
   }
@@ -91,9 +91,11 @@ export class NonceMemory {
     while (index > 0 && all[index - 1].end >= until) index -= 1;
     const next = all[index];
     if (next !== undefined && next.end <= until + rounding) return next;
-    const end = Math.ceil(until / rounding) * rounding;
+    // Not below `until` even where a division of wall-clock nanoseconds rounds down.
+    const end = Math.max(until, Math.ceil(until / rounding) * rounding);
     if (all.length < GENERATIONS_MAX) {
-      const generation = new Generation(end, this.#entriesExpected());
+      const isNewest = index === all.length;
+      const generation = new Generation(end, isNewest ? this.#entriesExpected() : ENTRIES_INITIAL);
       all.splice(index, 0, generation);
       return generation;
     }
@@ -115,8 +117,8 @@ export class NonceMemory {
 export function nonceMemoryBytesMax(entriesMax: number): number {
   const doubled = entriesMax * 2;
   const expected = entriesMax / 2;
-  const growing = entriesMax;
-  const entries = doubled + expected + growing + GENERATIONS_MAX * ENTRIES_INITIAL;
+  const whileGrowing = entriesMax;
+  const entries = doubled + expected + whileGrowing + GENERATIONS_MAX * ENTRIES_INITIAL;
   return entries * (KEY_WORDS + SLOTS_PER_ENTRY) * 4;
 }
 

@@ -155,7 +155,7 @@ export class Outbound {
     flight.released[slot] = 1;
     flight.standings[slot] = STANDING.sent;
     flight.sentAt[slot] = now;
-    this.#wakeBeforeExpiry(slot, now, now + this.#retryDelay(slot, destination));
+    this.#wakeBeforeExpiry(slot, now, now + this.#retryDelay(slot, now, destination));
     return true;
   }
 
@@ -256,6 +256,7 @@ export class Outbound {
     flight.rowIds[slot] = rows.rowId;
     flight.generations[slot] = rows.generation;
     flight.retries[slot] = rows.attempts;
+    flight.backoffs[slot] = 0;
     flight.destinations[slot] = destination.index;
     flight.rings[slot] = destination.ring;
     flight.released[slot] = rows.released ? 1 : 0;
@@ -296,6 +297,7 @@ export class Outbound {
       this.#fail(slot, `no acknowledgement after ${retries + 1} attempts (max retries exceeded)`);
       return;
     }
+    if (!destination.down) flight.backoffs[slot] = Math.min(31, (flight.backoffs[slot] as number) + 1);
     if (destination.timedOut(now) && intervalNs === undefined) this.#scheduleProbe(destination, now);
     this.#destinations.changed(destination);
     const waits = intervalNs === undefined && destination.down && now < destination.nextProbeAt;
@@ -342,10 +344,12 @@ export class Outbound {
     this.#destinations.resolveAgain(destination);
   }
 
-  #retryDelay(slot: number, destination: Destination): number {
+  /** Wait for an ACK: a probe waits for the next probe, any other message by its own backoff. */
+  #retryDelay(slot: number, now: Nanoseconds, destination: Destination): number {
     if (this.#policy.intervalNs !== undefined) return this.#policy.intervalNs;
+    if (destination.down) return Math.max(destination.firstDelay, destination.nextProbeAt - now);
     return nextDelay({
-      attempt: this.#flight.retries[slot] as number,
+      attempt: this.#flight.backoffs[slot] as number,
       first: nanoseconds(Math.min(destination.firstDelay, RETRY_FIRST_MAX_NS)),
       max: nanoseconds(RETRY_MAX_NS),
       jitterShare: RETRY_JITTER_SHARE,
@@ -392,7 +396,12 @@ export class Outbound {
     const flight = this.#flight;
     for (let slot = 0; slot < flight.capacity; slot++) {
       if (flight.destinations[slot] !== destination.index) continue;
+      flight.backoffs[slot] = 0;
       if (flight.standings[slot] === STANDING.parked) flight.wakeAt(slot, now);
+      if (flight.standings[slot] !== STANDING.sent) continue;
+      // Sent into the dark, unless it left just now and its ACK may be on the way.
+      const answerAt = (flight.sentAt[slot] as number) + destination.firstDelay;
+      flight.wakeAt(slot, Math.max(now, answerAt));
     }
   }
 

@@ -72,8 +72,7 @@ class PortControl<T extends Methods<T>> implements ControlHandle<T> {
       };
       const timer = setTimeout(() => refuse(late(method, this.#deadlineMs)), this.#deadlineMs);
       this.#underWay.add(refuse);
-      const remote = this.#remote[method] as unknown as Callable;
-      remote(...(args as unknown[])).then(
+      this.#remote[method](...(args as unknown[])).then(
         (value) => {
           settle();
           resolve(value);

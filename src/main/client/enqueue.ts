@@ -1,0 +1,135 @@
+// Puts messages into the outbound table, as any program may, with what other writers must do already
+// done: ids and payloads are ready before BEGIN IMMEDIATE, many rows share a commit, the doorbell
+// rings after it. What the daemon would refuse later is refused here first, for the same reason.
+
+import { DaemonError } from "../../shared/base/errors.js";
+import { MESSAGE_ID_BYTES } from "../../shared/protocol/constants.js";
+import { prepareOutbound } from "../../shared/protocol/classic-body.js";
+import { messageIdFromHex, messageIdToHex } from "../../shared/protocol/message-id.js";
+import { writeTransaction } from "../../shared/store/busy.js";
+import type { Connection, Statement } from "../../shared/store/driver.js";
+import { sqliteCode, storeError } from "../../shared/store/sqlite-error.js";
+import { ringDoorbell } from "./doorbell.js";
+
+/** Rows of one transaction at most. Source: store.md, contention. */
+export const ENQUEUE_ROWS_MAX = 512;
+/** How long to wait for the write lock, ms. Source: the older tools. */
+const LOCK_DEADLINE_MS = 5_000;
+
+/** Classes of the priority column. */
+export const PRIORITIES = { bulk: 0, normal: 1, high: 2, urgent: 3 } as const;
+export type Priority = keyof typeof PRIORITIES;
+
+/** A message that has passed the checks. */
+export interface Draft {
+  /** JSON, as the user wrote it, but for a message_id spliced in. */
+  readonly payload: string;
+  /** 24 hex digits; undefined leaves it to the daemon. */
+  readonly messageId: string | undefined;
+}
+
+export interface Destination {
+  /** IP address, host name or name of a peer. */
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface Terms {
+  readonly priority: Priority;
+  /** Text times of the store. */
+  readonly notBefore: string | undefined;
+  readonly expiresAt: string | undefined;
+}
+
+/** Stands for the id that the daemon will make: only its length matters here. */
+const ID_TO_COME = new Uint8Array(MESSAGE_ID_BYTES);
+
+/**
+ * Checks a payload by the daemon's own rules. `messageId` is 24 lower-case hex digits and gets into
+ * the payload. Throws ERR_PAYLOAD with the sentence that the daemon would put into last_error.
+ */
+export function draft(payload: Uint8Array, messageId: string | undefined): Draft {
+  const id = messageId === undefined ? undefined : messageIdFromHex(messageId);
+  if (messageId !== undefined && id === undefined) {
+    throw new DaemonError(
+      "ERR_MESSAGE_ID",
+      "the message id is not 24 hex digits",
+      "Give 24 characters 0-9 a-f, or none and one is made.",
+    );
+  }
+  const prepared = prepareOutbound(payload, id, ID_TO_COME);
+  if ("refused" in prepared) throw refusal(prepared.refused);
+  if (messageId !== undefined) return { payload: text(prepared.payload), messageId };
+  if (prepared.changed) return { payload: text(payload), messageId: undefined };
+  return { payload: text(payload), messageId: messageIdToHex(prepared.id) };
+}
+
+/** Inserts messages for one destination and rings the bell. */
+export class Outbox {
+  readonly #path: string;
+  readonly #db: Connection;
+  readonly #insert: Statement;
+
+  /** The connection stays the caller's. */
+  constructor(path: string, db: Connection) {
+    this.#path = path;
+    this.#db = db;
+    this.#insert = db.prepare(
+      `INSERT INTO outbound_messages
+        (message_id, dst_addr, dst_port, priority, not_before, expires_at, payload)
+       VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    );
+  }
+
+  /** One transaction, all or nothing; returns the row ids once the commit is synced. */
+  enqueue(to: Destination, terms: Terms, drafts: readonly Draft[]): readonly number[] {
+    const rowIds: number[] = [];
+    let current: Draft | undefined;
+    try {
+      writeTransaction(
+        this.#db,
+        () => {
+          for (current of drafts) rowIds.push(this.#add(to, terms, current));
+        },
+        { deadlineMs: LOCK_DEADLINE_MS },
+      );
+    } catch (thrown) {
+      if (sqliteCode(thrown) === "SQLITE_CONSTRAINT_UNIQUE") throw duplicate(current, thrown);
+      throw storeError(this.#path, thrown);
+    }
+    ringDoorbell(this.#path);
+    return rowIds;
+  }
+
+  #add(to: Destination, terms: Terms, message: Draft): number {
+    const { lastInsertRowid } = this.#insert.run(
+      message.messageId ?? null,
+      to.address,
+      to.port,
+      PRIORITIES[terms.priority],
+      terms.notBefore ?? null,
+      terms.expiresAt ?? null,
+      message.payload,
+    );
+    return Number(lastInsertRowid);
+  }
+}
+
+const duplicate = (message: Draft | undefined, cause: unknown): DaemonError =>
+  new DaemonError(
+    "ERR_MESSAGE_ID",
+    `message ${message?.messageId ?? ""} is already queued under this id`,
+    "Look at it with sg-recv -o -i, or choose another id.",
+    cause,
+  );
+
+/** A refusal of the core is "what; remedy (at byte n)". */
+function refusal(sentence: string): DaemonError {
+  const [, what = sentence, remedy = "", where = ""] =
+    /^(.*?); (.*?)(?: (\(at byte \d+\)))?$/s.exec(sentence) ?? [];
+  const next = remedy.charAt(0).toUpperCase() + remedy.slice(1);
+  return new DaemonError("ERR_PAYLOAD", where === "" ? what : `${what} ${where}`, next);
+}
+
+/** Exact: the scanner accepts valid UTF-8 only. */
+const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8");

@@ -1,0 +1,199 @@
+// The yargs frame, and the only importer of yargs: types, choices, conflicts, help and completion
+// come from it, its words and its exits do not. What it is given has been spelled out by argv.ts.
+
+import yargs, { type Argv, type Options } from "yargs";
+import { assert } from "../../shared/base/assert.js";
+import { DaemonError, reasonOf } from "../../shared/base/errors.js";
+import { expandWords, usageError } from "./argv.js";
+import {
+  type Arguments,
+  COMMON_OPTIONS,
+  type Command,
+  type CommandEntry,
+  type OptionSpec,
+  type OptionTable,
+} from "./command.js";
+import { printable, quoted } from "./printable.js";
+
+const HELP_COLUMNS = 100;
+
+/** Values stay the text that was typed; a name stands for itself. */
+const PARSER = {
+  "boolean-negation": false,
+  "camel-case-expansion": false,
+  "dot-notation": false,
+  "duplicate-arguments-array": false,
+  "greedy-arrays": false,
+  "parse-numbers": false,
+  "parse-positional-numbers": false,
+  "populate--": true,
+  "strip-aliased": true,
+} as const;
+
+/** All options that a command takes. */
+export const optionsOf = (command: Command): OptionTable => ({
+  ...COMMON_OPTIONS,
+  ...command.options,
+});
+
+/** Reads the words behind a command's name. Throws ERR_USAGE, one line, for what does not fit. */
+export function parseArguments(program: string, command: Command, line: readonly string[]) {
+  const table = optionsOf(command);
+  const words = expandWords(line, table);
+  const parser = frame(program, command);
+  let parsed: Readonly<Record<string, unknown>> = {};
+  try {
+    parsed = parser.parseSync([...words.options, "--", ...words.positionals]);
+  } catch (error) {
+    if (error instanceof DaemonError) throw error;
+    throw usageError(printable(reasonOf(error)), "Use --help to see all options.");
+  }
+  const options: Record<string, boolean | string | number | undefined> = {};
+  for (const [name, spec] of Object.entries(table)) {
+    const value = Object.hasOwn(parsed, name) ? parsed[name] : undefined;
+    options[name] = convert(name, spec, value);
+  }
+  refuseConflicts(command, options);
+  const positionals = words.positionals;
+  return { options, positionals } satisfies Arguments<OptionTable>;
+}
+
+/** Refuses too few or too many words; apart from parsing, so that --help needs none. */
+export function checkPositionals(command: Command, positionals: readonly string[]): void {
+  const [least, most] = command.positionals;
+  if (positionals.length < least) {
+    throw usageError("arguments are missing", `Usage: ${command.name} ${command.usage}`);
+  }
+  if (positionals.length > most) {
+    const surplus = quoted(positionals[most]);
+    throw usageError(
+      `${surplus} is one argument too many`,
+      `Usage: ${command.name} ${command.usage}`,
+    );
+  }
+}
+
+/** Help of one command. */
+export function commandHelp(program: string, command: Command): Promise<string> {
+  const name = program.endsWith(command.name) ? "" : ` ${command.name}`;
+  const parser = frame(program, command).usage(
+    `Usage: $0${name} ${command.usage}\n\n${command.summary}`,
+  );
+  if (command.epilogue !== undefined) parser.epilogue(command.epilogue);
+  return parser.getHelp();
+}
+
+/** Help of the program with all its commands. */
+export function programHelp(
+  program: string,
+  entries: readonly CommandEntry[],
+  globals: OptionTable,
+): Promise<string> {
+  return programFrame(program, entries, globals)
+    .usage("Usage: $0 [options] COMMAND\n\nEncrypted messages between hosts, with receipts.")
+    .epilogue(`Use "${program} COMMAND --help" for the options of a command.`)
+    .getHelp();
+}
+
+/** What may follow on the command line, as the shell named in SHELL wants it. */
+export function completionsFor(
+  program: string,
+  command: Command | undefined,
+  entries: readonly CommandEntry[],
+  globals: OptionTable,
+  current: string,
+): Promise<readonly string[]> {
+  const parser =
+    command === undefined
+      ? programFrame(program, entries, globals)
+      : frame(program, command);
+  return new Promise((resolve) => {
+    parser.getCompletion([current], (_error, found) => resolve(found ?? []));
+  });
+}
+
+/** The script that a shell sources to ask `program` for completions. */
+export function completionScript(program: string): string {
+  let script = "";
+  bare(program)
+    .completion("completion", "")
+    .parse(["completion"], (_error: unknown, _parsed: unknown, output: string) => {
+      script = output;
+    });
+  assert(script !== "", "yargs hands its output to the parse callback");
+  return `${script}\n`;
+}
+
+function bare(program: string): Argv {
+  return yargs([])
+    .scriptName(program)
+    .locale("en")
+    .parserConfiguration(PARSER)
+    .help(false)
+    .version(false)
+    .exitProcess(false)
+    .showHelpOnFail(false)
+    .fail(false)
+    .wrap(HELP_COLUMNS);
+}
+
+function frame(program: string, command: Command): Argv {
+  return bare(program).strictOptions().options(yargsOptions(optionsOf(command)));
+}
+
+function programFrame(
+  program: string,
+  entries: readonly CommandEntry[],
+  globals: OptionTable,
+): Argv {
+  const parser = bare(program).options(yargsOptions({ ...COMMON_OPTIONS, ...globals }));
+  for (const entry of entries) parser.command(entry.name, entry.summary);
+  return parser;
+}
+
+function yargsOptions(table: OptionTable): Record<string, Options> {
+  const options: Record<string, Options> = {};
+  for (const [name, spec] of Object.entries(table)) {
+    options[name] = {
+      type: spec.kind === "flag" ? "boolean" : "string",
+      description: spec.summary,
+      ...(spec.short === undefined ? {} : { alias: spec.short }),
+      ...(spec.hidden === undefined ? {} : { hidden: spec.hidden }),
+      ...(spec.kind === "choice" ? { choices: spec.choices } : {}),
+      ...(spec.kind === "flag" ? {} : { requiresArg: true }),
+    };
+  }
+  return options;
+}
+
+function convert(
+  name: string,
+  spec: OptionSpec,
+  value: unknown,
+): boolean | string | number | undefined {
+  if (spec.kind === "flag") return value === true;
+  if (value === undefined) return undefined;
+  assert(typeof value === "string", "yargs leaves values the text they were");
+  if (spec.kind !== "integer" && spec.kind !== "number") return value;
+  const shape = spec.kind === "integer" ? /^\d{1,15}$/ : /^\d{1,15}(\.\d{1,9})?$/;
+  const number = shape.test(value) ? Number(value) : Number.NaN;
+  if (number >= spec.min && number <= spec.max) return number;
+  const what = spec.kind === "integer" ? "a whole number" : "a number";
+  throw usageError(
+    `--${name} ${quoted(value)} does not fit`,
+    `Give ${what} from ${spec.min} to ${spec.max}.`,
+  );
+}
+
+function refuseConflicts(
+  command: Command,
+  options: Readonly<Record<string, boolean | string | number | undefined>>,
+): void {
+  for (const group of command.conflicts ?? []) {
+    const given = group.filter((name) => options[name] !== undefined && options[name] !== false);
+    if (given.length > 1) {
+      const names = given.map((name) => `--${name}`).join(" and ");
+      throw usageError(`${names} exclude each other`, "Give one of them.");
+    }
+  }
+}

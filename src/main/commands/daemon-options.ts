@@ -1,0 +1,25 @@
+// Options of the daemon, which the older program took before its command word as well as after it.
+// Values stay text: config.ts joins them with the environment and the file, and judges all alike.
+
+import type { OptionTable } from "./command.js";
+
+export const DAEMON_OPTIONS = {
+  config: { kind: "text", placeholder: "FILE", summary: "configuration file (TOML)" },
+  verbose: { kind: "flag", short: "v", summary: "log more" },
+  debug: { kind: "flag", short: "d", summary: "log everything but content, show stack traces" },
+  log: { kind: "text", short: "l", placeholder: "TARGET", summary: "syslog, stdout or a file" },
+  pidfile: { kind: "text", short: "P", placeholder: "FILE", summary: "pid file" },
+  port: { kind: "text", short: "p", placeholder: "PORT", summary: "UDP port to listen on" },
+  bind: { kind: "text", short: "b", placeholder: "ADDRESS", summary: "address to listen on" },
+  secret: {
+    kind: "text",
+    short: "s",
+    placeholder: "HEX",
+    summary: "shared secret, 64 hex digits (other users can see it)",
+  },
+  db: { kind: "text", placeholder: "FILE", summary: "database" },
+  window: { kind: "text", short: "w", placeholder: "SECONDS", summary: "how far clocks may differ" },
+  "max-retries": { kind: "text", short: "r", placeholder: "N", summary: "retries of one message" },
+  user: { kind: "text", short: "u", placeholder: "USER", summary: "user to run as" },
+  "retry-interval": { kind: "text", placeholder: "SECONDS", summary: "wait between retries" },
+} as const satisfies OptionTable;

@@ -1,0 +1,154 @@
+// From argv to exit code: finds the command, parses by its table, runs it, and turns whatever it
+// throws into one line on stderr. All programs of the package pass through `launch`.
+
+import { DaemonError, EXIT, type ExitCode, reasonOf } from "../../shared/base/errors.js";
+import {
+  checkPositionals,
+  commandHelp,
+  completionsFor,
+  optionsOf,
+  parseArguments,
+  programHelp,
+} from "./arguments.js";
+import { expandWords, splitLine, usageError } from "./argv.js";
+import { COMMON_OPTIONS, type Command, type CommandEntry, type OptionTable } from "./command.js";
+import { type Io, OutputClosed, processIo } from "./io.js";
+import { nearest } from "./nearest.js";
+import { quoted } from "./printable.js";
+import { VERSION } from "../version.js";
+
+/** First word of a call by a shell's completion; fixed by yargs. */
+const COMPLETION_CALL = "--get-yargs-completions";
+const NODE_MAJOR_MIN = 20;
+
+/** Runs the program that carries all commands, and ends the process. */
+export async function launchProgram(
+  program: string,
+  entries: readonly CommandEntry[],
+  globals: OptionTable,
+): Promise<never> {
+  return await launch(program, (line, io) => runProgram(program, entries, globals, line, io));
+}
+
+/** Runs a program that is one command under a name of its own, and ends the process. */
+export async function launchCommand(program: string, command: Command): Promise<never> {
+  return await launch(program, async (line, io) => {
+    if (line[0] === COMPLETION_CALL) return await complete(program, command, [], {}, line, io);
+    return await runCommand(program, command, line, io);
+  });
+}
+
+async function launch(
+  program: string,
+  main: (line: readonly string[], io: Io) => Promise<ExitCode>,
+): Promise<never> {
+  const line = process.argv.slice(2);
+  const io = processIo(program);
+  let code: ExitCode;
+  try {
+    requireNode();
+    code = await main(line, io);
+  } catch (error) {
+    code = report(error, line.includes("--debug"), io);
+  }
+  process.exit(code);
+}
+
+async function runProgram(
+  program: string,
+  entries: readonly CommandEntry[],
+  globals: OptionTable,
+  line: readonly string[],
+  io: Io,
+): Promise<ExitCode> {
+  const table = { ...COMMON_OPTIONS, ...globals };
+  if (line[0] === COMPLETION_CALL) {
+    const entry = entries.find(({ name }) => line.slice(2, -1).includes(name));
+    return await complete(program, await entry?.load(), entries, globals, line, io);
+  }
+  const { before, command: name, after } = splitLine(line, table);
+  if (before.includes("--version")) return await showVersion(program, io);
+  if (name === undefined) {
+    const help = `${await programHelp(program, entries, globals)}\n`;
+    if (!before.includes("--help")) {
+      io.prompt(help);
+      return EXIT.usage;
+    }
+    await io.write(help);
+    return EXIT.done;
+  }
+  const entry = entries.find((candidate) => candidate.name === name);
+  if (entry === undefined) throw unknownCommand(name, entries);
+  return await runCommand(program, await entry.load(), [...before, ...after], io);
+}
+
+async function runCommand(
+  program: string,
+  command: Command,
+  line: readonly string[],
+  io: Io,
+): Promise<ExitCode> {
+  const wanted = expandWords(line, optionsOf(command)).options;
+  if (wanted.includes("--version")) return await showVersion(program, io);
+  if (wanted.includes("--help")) {
+    await io.write(`${await commandHelp(program, command)}\n`);
+    return EXIT.done;
+  }
+  const parsed = parseArguments(program, command, line);
+  checkPositionals(command, parsed.positionals);
+  return await command.run(parsed, io);
+}
+
+async function complete(
+  program: string,
+  command: Command | undefined,
+  entries: readonly CommandEntry[],
+  globals: OptionTable,
+  line: readonly string[],
+  io: Io,
+): Promise<ExitCode> {
+  const current = line.at(-1) ?? "";
+  const found = await completionsFor(program, command, entries, globals, current);
+  await io.write(found.map((completion) => `${completion}\n`).join(""));
+  return EXIT.done;
+}
+
+async function showVersion(program: string, io: Io): Promise<ExitCode> {
+  await io.write(`${program} (SecureDGram) ${VERSION}\n`);
+  return EXIT.done;
+}
+
+function unknownCommand(name: string, entries: readonly CommandEntry[]): DaemonError {
+  const names = entries.map((entry) => entry.name);
+  const guess = nearest(name, names);
+  const next = guess === undefined ? `Commands: ${names.join(", ")}.` : `Did you mean ${guess}?`;
+  return usageError(`unknown command ${quoted(name)}`, next);
+}
+
+/** Says what went wrong, if anybody is to hear it; returns the exit code for it. */
+function report(error: unknown, trace: boolean, io: Io): ExitCode {
+  if (error instanceof OutputClosed) return EXIT.failed;
+  if (error instanceof DaemonError) {
+    io.say(`${io.program}: ${sentence(error.message)} ${sentence(error.next)}`);
+  } else {
+    io.say(
+      `${io.program}: internal error: ${sentence(reasonOf(error))} Run it with --debug and report it.`,
+    );
+  }
+  if (trace && error instanceof Error && error.stack !== undefined) {
+    for (const line of error.stack.split("\n")) io.say(line);
+  }
+  return error instanceof DaemonError ? error.exitCode : EXIT.failed;
+}
+
+/** Ends like a sentence; the first letter stays, it may be a name. */
+const sentence = (text: string): string => (/[.!?:]$/.test(text) ? text : `${text}.`);
+
+function requireNode(): void {
+  if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) return;
+  throw new DaemonError(
+    "ERR_NODE_VERSION",
+    `Node ${process.versions.node} is too old`,
+    `Install Node ${NODE_MAJOR_MIN}.19 or later.`,
+  );
+}

@@ -1,0 +1,278 @@
+// Composition root: builds the actors, gives them the real clock and random source, starts them in
+// order (socket, privileges, workers, store, core) and stops them in reverse. Knows nothing of argv.
+
+import { randomFillSync } from "node:crypto";
+import type { DaemonError } from "../shared/base/errors.js";
+import { NS_PER_SECOND, type Nanoseconds } from "../shared/base/units.js";
+import { Endpoint, type ProtocolConfig } from "../shared/protocol/endpoint.js";
+import { Counters } from "../shared/runtime/counters.js";
+import type { RingKeys, StoreOpened, StoreOptions } from "../shared/runtime/messages.js";
+import { systemClock } from "./clock.js";
+import { Connector } from "./connector.js";
+import { CryptoPool } from "./crypto-pool.js";
+import { reachOf } from "./reach.js";
+import { Scheduler } from "./scheduler.js";
+import { DgramSocket } from "./socket/dgram.js";
+import { Store } from "./store.js";
+
+/** What a reload may change. */
+export interface DaemonSettings {
+  readonly protocol: ProtocolConfig;
+  /** Keys of `protocol.rings`, one by one. Wiped once they are installed. */
+  readonly keys: readonly RingKeys[];
+  readonly lifeSeconds: number;
+  readonly quotaBytes: number;
+}
+
+export interface DaemonLog {
+  error(sentence: string, fields?: Readonly<Record<string, unknown>>): void;
+  warn(sentence: string, fields?: Readonly<Record<string, unknown>>): void;
+  info(sentence: string, fields?: Readonly<Record<string, unknown>>): void;
+}
+
+export interface DaemonOptions {
+  readonly address: string;
+  /** 0 lets the kernel choose. */
+  readonly port: number;
+  readonly cryptoWorkers: number;
+  readonly store: Omit<StoreOptions, "lifeSeconds" | "quotaBytes">;
+  readonly settings: DaemonSettings;
+  /** How long `stop` waits for what is in flight, ms. */
+  readonly drainMs: number;
+  /** Runs between binding and the first thread: pid file, privileges, the instance lock. */
+  readonly afterBind: () => void;
+  readonly log: DaemonLog;
+  /** Something ended the daemon from within; called once. */
+  readonly onFatal: (error: DaemonError) => void;
+}
+
+/** Wait between two looks at whether a stop may go on, ms. */
+const DRAIN_LOOK_MS = 5;
+/** After this long with nothing moving, a stop leaves what is in flight to the next start, ms. */
+const DRAIN_STILL_MS = 500;
+/** One summary line at most in this time, ns. */
+const SUMMARY_EVERY_NS = 10 * NS_PER_SECOND;
+
+export class Daemon {
+  readonly counters = new Counters();
+  readonly #options: DaemonOptions;
+  readonly #socket = new DgramSocket();
+  #pool: CryptoPool | undefined;
+  #store: Store | undefined;
+  #endpoint: Endpoint | undefined;
+  #scheduler: Scheduler | undefined;
+  #connector: Connector | undefined;
+  #summaryAt = SUMMARY_EVERY_NS;
+  #summarised: Readonly<Record<string, number>> = {};
+  #ended = false;
+
+  constructor(options: DaemonOptions) {
+    this.#options = options;
+  }
+
+  get port(): number {
+    return this.#socket.port;
+  }
+  get receiveBufferBytes(): number {
+    return this.#socket.receiveBufferBytes;
+  }
+  /** Messages leased and not settled. */
+  get inFlight(): number {
+    return this.#endpoint?.inFlight ?? 0;
+  }
+
+  /** Binds, drops what must be dropped, opens the database and begins to work. */
+  async start(): Promise<StoreOpened> {
+    const { settings } = this.#options;
+    await this.#socket.start(this.#options.address, this.#options.port);
+    this.#socket.onError = (error) => this.#fatal(error);
+    try {
+      this.#options.afterBind();
+      const pool = this.#startPool();
+      await pool.start(this.#options.cryptoWorkers);
+      const store = this.#startStore();
+      const opened = await store.open({ ...this.#options.store, ...storeSettings(settings) });
+      await this.#serve(pool, store, opened);
+      return opened;
+    } catch (error) {
+      await this.#tearDown();
+      throw error;
+    }
+  }
+
+  /** Applies new secrets and settings; nothing in flight is lost. Wipes the keys it is given. */
+  async reload(settings: DaemonSettings): Promise<void> {
+    const [pool, endpoint] = [this.#pool, this.#endpoint];
+    if (pool === undefined || endpoint === undefined || this.#ended) return;
+    const indexes = endpoint.configure(systemClock.now(), settings.protocol);
+    await pool.installRings(...ringTable(settings, indexes));
+    this.#store?.configure(settings.lifeSeconds, settings.quotaBytes);
+    this.#scheduler?.wake();
+  }
+
+  /** Takes no new rows, waits a bounded time for what is in flight, then ends every actor. */
+  async stop(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.#drain();
+    await this.#tearDown();
+  }
+
+  /** Ends at once, as after a fault: what is not committed was not acknowledged. */
+  async abandon(): Promise<void> {
+    this.#ended = true;
+    this.#scheduler?.stop();
+    await this.#store?.abandon();
+  }
+
+  // --- Start ------------------------------------------------------------------------------------
+
+  #startPool(): CryptoPool {
+    this.#pool = new CryptoPool({
+      onReturned: (slab) => this.#scheduler?.handleSlab(slab),
+      onLost: (error) => this.#fatal(error),
+    });
+    return this.#pool;
+  }
+
+  #startStore(): Store {
+    const { log } = this.#options;
+    this.#store = new Store({
+      counters: this.counters,
+      now: () => systemClock.now(),
+      events: {
+        onProgress: () => this.#scheduler?.wake(),
+        onReport: (sentence) => log.warn(sentence),
+        onState: (state) => (state === "well" ? log.warn(STORE_STATES.well) : log.error(STORE_STATES[state])),
+        onBroken: (error) => this.#fatal(error),
+      },
+    });
+    return this.#store;
+  }
+
+  async #serve(pool: CryptoPool, store: Store, opened: StoreOpened): Promise<void> {
+    const { settings, log } = this.#options;
+    const clock = systemClock;
+    const endpoint = new Endpoint({
+      now: clock.now(),
+      wallNs: clock.wallNs(),
+      seeds: randomSeeds(),
+      uniform: Math.random,
+      reach: reachOf(this.#options.address, this.#socket),
+      config: settings.protocol,
+      sealedUntilNs: Number(opened.sealedUntil),
+    });
+    this.#endpoint = endpoint;
+    await pool.installRings(...ringTable(settings, settings.protocol.rings.map((_, i) => i)));
+    const connector = new Connector({
+      now: () => clock.now(),
+      family: this.#socket.family,
+      events: {
+        onResolved: (host, address) => {
+          endpoint.handleResolved(clock.now(), host, address);
+          this.#scheduler?.wake();
+        },
+        onUnknown: (host, why) => {
+          log.warn("a host name is not known; its rows wait", { host, why });
+          this.#scheduler?.wake();
+        },
+      },
+    });
+    this.#connector = connector;
+    this.#scheduler = new Scheduler({
+      endpoint,
+      pool,
+      store,
+      socket: this.#socket,
+      connector,
+      counters: this.counters,
+      clock,
+    });
+    this.#scheduler.onTick = (now) => this.#summarise(now);
+    store.serve(endpoint);
+    for (const { messageId, address, port } of opened.unacknowledged) {
+      const id = Uint8Array.from(Buffer.from(messageId, "hex"));
+      const ring = endpoint.ringOf(address, port);
+      if (id.length === 12 && ring !== undefined) endpoint.handleStored(id, 0, ring, address, port);
+    }
+    this.#scheduler.start();
+  }
+
+  // --- End --------------------------------------------------------------------------------------
+
+  async #drain(): Promise<void> {
+    const [scheduler, endpoint] = [this.#scheduler, this.#endpoint];
+    if (scheduler === undefined || endpoint === undefined) return;
+    scheduler.drain();
+    const end = Date.now() + this.#options.drainMs;
+    let inFlight = endpoint.inFlight;
+    let movedAt = Date.now();
+    while (Date.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
+      if (endpoint.inFlight !== inFlight) {
+        inFlight = endpoint.inFlight;
+        movedAt = Date.now();
+      }
+      const still = inFlight === 0 || Date.now() - movedAt > DRAIN_STILL_MS;
+      if (scheduler.idle && still) return;
+    }
+  }
+
+  async #tearDown(): Promise<void> {
+    this.#scheduler?.stop();
+    this.#connector?.stop();
+    await this.#socket.stop();
+    await this.#pool?.stop();
+    await this.#store?.stop();
+  }
+
+  #fatal(error: DaemonError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#options.onFatal(error);
+  }
+
+  // --- Talk -------------------------------------------------------------------------------------
+
+  /** One line about what changed, at most every ten seconds, and none while nothing happens. */
+  #summarise(now: Nanoseconds): void {
+    if (now < this.#summaryAt) return;
+    const all = this.counters.snapshot();
+    const changed: Record<string, number> = {};
+    for (const [name, value] of Object.entries(all)) {
+      const delta = value - (this.#summarised[name] ?? 0);
+      if (delta > 0) changed[name] = delta;
+    }
+    this.#summarised = all;
+    this.#summaryAt = now + SUMMARY_EVERY_NS;
+    if (Object.keys(changed).length > 0) this.#options.log.info("since the last summary", changed);
+  }
+}
+
+const STORE_STATES = {
+  busy: "another process holds the database's write lock; nothing is acknowledged until it lets go",
+  full: "the disk is full; nothing is acknowledged until there is room",
+  well: "the database takes writes again",
+} as const;
+
+const storeSettings = ({ lifeSeconds, quotaBytes }: DaemonSettings) => ({ lifeSeconds, quotaBytes });
+
+/** Keys by the core's ring index, and which index is the shared ring. */
+function ringTable(
+  settings: DaemonSettings,
+  indexes: readonly number[],
+): [readonly (RingKeys | undefined)[], number] {
+  const table: (RingKeys | undefined)[] = new Array(Math.max(0, ...indexes.map((i) => i + 1)));
+  let shared = -1;
+  settings.protocol.rings.forEach(({ name }, i) => {
+    const index = indexes[i] as number;
+    table[index] = settings.keys[i];
+    if (name === "") shared = index;
+  });
+  return [Array.from(table), shared];
+}
+
+function randomSeeds(): readonly [number, number] {
+  const seeds = randomFillSync(new Uint32Array(2));
+  return [seeds[0] as number, seeds[1] as number];
+}
