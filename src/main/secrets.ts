@@ -26,7 +26,7 @@ const SECRET_FILE_BYTES_MAX = 4_096;
 const TEXT_FILE_BYTES_MAX = 1_048_576;
 
 /** How a new secret is made; ends every refusal of a missing or bad one. */
-export const MAKE_SECRET = "make one with: openssl rand -hex 32";
+export const MAKE_SECRET = "Make one with `openssl rand -hex 32`.";
 
 /** Overwrites bytes with zeros. */
 export function wipe(bytes: Uint8Array | undefined): void {
@@ -43,13 +43,13 @@ export function parseSecret(digits: string | Uint8Array, source: string): Uint8A
   }
   const secret = new Uint8Array(SECRET_BYTES);
   for (let i = 0; i < SECRET_DIGITS; i++) {
-    const code = typeof digits === "string" ? digits.charCodeAt(i) : (digits[i] as number);
+    const code = typeof digits === "string" ? digits.charCodeAt(i) : digits[i];
     const nibble = nibbleOf(code);
     if (nibble < 0) {
       wipe(secret);
       throw refusedSecret(`${source} has a character at place ${i + 1} that is no hex digit`);
     }
-    secret[i >> 1] = ((secret[i >> 1] as number) << 4) | nibble;
+    secret[i >> 1] = (secret[i >> 1] << 4) | nibble;
   }
   if (secret.every((byte) => byte === 0)) throw refusedSecret(`${source} is all zeros`);
   return secret;
@@ -101,7 +101,7 @@ export function refuseUnlessOurs(file: OpenedFile): void {
     throw new DaemonError(
       "ERR_FILE_MODE",
       `${file.path} belongs to user id ${file.stats.uid}, not to this user (${own}) or root`,
-      `chown ${own} ${file.path}`,
+      `Run: chown ${own} ${file.path}`,
     );
   }
   if ((file.stats.mode & 0o022) !== 0) {
@@ -119,7 +119,7 @@ export function refuseUnlessPrivate(file: OpenedFile, credentials?: string): voi
     throw new DaemonError(
       "ERR_FILE_MODE",
       `${file.path} holds a secret and is a symbolic link`,
-      "put the file itself there, or name its real path",
+      "Put the file itself there, or name its real path.",
     );
   }
   refuseUnlessOurs(file);
@@ -135,7 +135,7 @@ export function refuseUnlessPrivate(file: OpenedFile, credentials?: string): voi
     throw new DaemonError(
       "ERR_FILE_MODE",
       `${file.path} holds a secret, and other users can write to its directory`,
-      `chmod go-w ${directory}`,
+      `Run: chmod go-w ${directory}`,
     );
   }
 }
@@ -168,10 +168,10 @@ function readPrivateFile(path: string, bytesMax: number, kind: string): OpenedFi
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile()) {
-      throw new DaemonError("ERR_FILE_MODE", `${path} is no regular file`, `name a ${kind}`);
+      throw new DaemonError("ERR_FILE_MODE", `${path} is no regular file`, `Name a ${kind}.`);
     }
     if (stats.size > bytesMax) {
-      throw new DaemonError("ERR_CONFIG", `${path} is too long`, `name a ${kind}`);
+      throw new DaemonError("ERR_CONFIG", `${path} is too long`, `Name a ${kind}.`);
     }
     const bytes = new Uint8Array(stats.size);
     let length = 0;
@@ -189,23 +189,23 @@ function readPrivateFile(path: string, bytesMax: number, kind: string): OpenedFi
 function openError(path: string, kind: string, error: unknown): DaemonError {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "ENOENT") {
-    return new DaemonError("ERR_CONFIG", `${kind} ${path} does not exist`, "create it, mode 600");
+    return new DaemonError("ERR_CONFIG", `${kind} ${path} does not exist`, "Create it, with mode 600, or name another.");
   }
   if (code === "ELOOP" || code === "EMLINK") {
     return new DaemonError(
       "ERR_FILE_MODE",
       `${kind} ${path} is a symbolic link`,
-      "put the file itself there, or name its real path",
+      "Put the file itself there, or name its real path.",
     );
   }
   if (code === "EACCES" || code === "EPERM") {
     return new DaemonError(
       "ERR_PERMISSION",
       `${kind} ${path} cannot be read by this user`,
-      "run as its owner or as root",
+      "Run as its owner or as root.",
     );
   }
-  return new DaemonError("ERR_CONFIG", `${kind} ${path}: ${reasonOf(error)}`, "check the path");
+  return new DaemonError("ERR_CONFIG", `${kind} ${path}: ${reasonOf(error)}`, "Check the path.");
 }
 
 function modeError(file: OpenedFile, trouble: string, remedy: string): DaemonError {
@@ -213,7 +213,7 @@ function modeError(file: OpenedFile, trouble: string, remedy: string): DaemonErr
   return new DaemonError(
     "ERR_FILE_MODE",
     `${file.path} ${trouble} (mode ${mode})`,
-    `${remedy} ${file.path}`,
+    `Run: ${remedy} ${file.path}`,
   );
 }
 
@@ -224,8 +224,8 @@ const refusedSecret = (message: string): DaemonError =>
 function trimmed(bytes: Uint8Array): Uint8Array {
   let start = 0;
   let end = bytes.length;
-  while (start < end && (bytes[start] as number) <= 0x20) start++;
-  while (end > start && (bytes[end - 1] as number) <= 0x20) end--;
+  while (start < end && bytes[start] <= 0x20) start++;
+  while (end > start && bytes[end - 1] <= 0x20) end--;
   return bytes.subarray(start, end);
 }
 

@@ -285,6 +285,8 @@ export class Store implements StoreSink {
   /** No new rows from now on; what is in flight is settled. */
   drain(): void {
     this.#reading = false;
+    const none = { rowIds: new Float64Array(0), tickets: new Uint32Array(0) };
+    send(this.#jobs, { kind: "lease", rowsMax: 0, bytesMax: 0, again: none });
   }
 
   counters(): Promise<Readonly<Record<string, number>>> {

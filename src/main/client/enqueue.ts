@@ -3,8 +3,8 @@
 // rings after it. What the daemon would refuse later is refused here first, for the same reason.
 
 import { DaemonError } from "../../shared/base/errors.js";
-import { MESSAGE_ID_BYTES } from "../../shared/protocol/constants.js";
 import { prepareOutbound } from "../../shared/protocol/classic-body.js";
+import { MESSAGE_ID_BYTES } from "../../shared/protocol/constants.js";
 import { messageIdFromHex, messageIdToHex } from "../../shared/protocol/message-id.js";
 import { writeTransaction } from "../../shared/store/busy.js";
 import type { Connection, Statement } from "../../shared/store/driver.js";

@@ -104,16 +104,17 @@ export function completionsFor(
   current: string,
 ): Promise<readonly string[]> {
   const parser =
-    command === undefined
-      ? programFrame(program, entries, globals)
-      : frame(program, command);
+    command === undefined ? programFrame(program, entries, globals) : frame(program, command);
   return new Promise((resolve) => {
     parser.getCompletion([current], (_error, found) => resolve(found ?? []));
   });
 }
 
-/** The script that a shell sources to ask `program` for completions. */
-export function completionScript(program: string): string {
+/** The script that `shell` sources to ask `program` for completions. */
+export function completionScript(program: string, shell: "bash" | "zsh" | "fish"): string {
+  // yargs knows no other way to be told.
+  process.env.SHELL = shell;
+  delete process.env.ZSH_NAME;
   let script = "";
   bare(program)
     .completion("completion", "")
@@ -138,7 +139,9 @@ function bare(program: string): Argv {
 }
 
 function frame(program: string, command: Command): Argv {
-  return bare(program).strictOptions().options(yargsOptions(optionsOf(command)));
+  return bare(program)
+    .strictOptions()
+    .options(yargsOptions(optionsOf(command)));
 }
 
 function programFrame(

@@ -18,7 +18,12 @@ export const DAEMON_OPTIONS = {
     summary: "shared secret, 64 hex digits (other users can see it)",
   },
   db: { kind: "text", placeholder: "FILE", summary: "database" },
-  window: { kind: "text", short: "w", placeholder: "SECONDS", summary: "how far clocks may differ" },
+  window: {
+    kind: "text",
+    short: "w",
+    placeholder: "SECONDS",
+    summary: "how far clocks may differ",
+  },
   "max-retries": { kind: "text", short: "r", placeholder: "N", summary: "retries of one message" },
   user: { kind: "text", short: "u", placeholder: "USER", summary: "user to run as" },
   "retry-interval": { kind: "text", placeholder: "SECONDS", summary: "wait between retries" },

@@ -1,9 +1,9 @@
 // The database of a command: which file, and a connection to it that is closed again.
 
-import { DaemonError, type ExitCode } from "../../shared/base/errors.js";
+import type { ExitCode } from "../../shared/base/errors.js";
 import type { Connection } from "../../shared/store/driver.js";
 import { openDatabase } from "../../shared/store/open.js";
-import { storeError } from "../../shared/store/sqlite-error.js";
+import { sqliteCode, storeError } from "../../shared/store/sqlite-error.js";
 import { databasePath } from "../client/database-path.js";
 import type { OptionSpec } from "./command.js";
 import type { Io } from "./io.js";
@@ -25,12 +25,8 @@ export async function withDatabase(
   try {
     return await work(db, path);
   } catch (thrown) {
-    if (thrown instanceof DaemonError || !isFromStore(thrown)) throw thrown;
-    throw storeError(path, thrown);
+    throw sqliteCode(thrown) === "" ? thrown : storeError(path, thrown);
   } finally {
     db.close();
   }
 }
-
-const isFromStore = (thrown: unknown): boolean =>
-  thrown instanceof Error && thrown.name === "SqliteError";

@@ -40,7 +40,7 @@ export function processIo(program: string): Io {
     environment: process.env,
     directory: process.cwd(),
     stdinIsTerminal: isatty(0),
-    stdin: () => process.stdin,
+    stdin: stdinBytes,
     write: (text) => writeAll(typeof text === "string" ? Buffer.from(text) : text),
     say: (line) => talk(`${printable(line)}\n`),
     prompt: talk,
@@ -53,6 +53,19 @@ export function processIo(program: string): Io {
 
 /** Bytes of a file or a pipe as they come; unlike readFile, an endless one can be left. */
 export const fileBytes = (path: string): AsyncIterable<Uint8Array> => createReadStream(path);
+
+async function* stdinBytes(): AsyncGenerator<Uint8Array> {
+  try {
+    yield* process.stdin as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    throw new DaemonError(
+      "ERR_PAYLOAD",
+      `cannot read standard input: ${reasonOf(error)}`,
+      "Redirect a file or a pipe to it.",
+      error,
+    );
+  }
+}
 
 async function writeAll(bytes: Uint8Array): Promise<void> {
   let at = 0;

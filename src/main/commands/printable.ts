@@ -7,11 +7,11 @@ const UNPRINTABLE = /[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\u
 /** Characters of a value that a message quotes at most. */
 const QUOTED_CHARACTERS_MAX = 80;
 
-const escape = (character: string): string =>
+const escaped = (character: string): string =>
   `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
 /** The text with every unprintable character as `\uXXXX`, valid inside a JSON string too. */
-export const printable = (text: string): string => text.replace(UNPRINTABLE, escape);
+export const printable = (text: string): string => text.replace(UNPRINTABLE, escaped);
 
 /** A value in double quotes, printable, cut to a length that leaves the message readable. */
 export function quoted(value: string): string {

@@ -2,6 +2,7 @@
 // throws into one line on stderr. All programs of the package pass through `launch`.
 
 import { DaemonError, EXIT, type ExitCode, reasonOf } from "../../shared/base/errors.js";
+import { VERSION } from "../version.js";
 import {
   checkPositionals,
   commandHelp,
@@ -15,7 +16,6 @@ import { COMMON_OPTIONS, type Command, type CommandEntry, type OptionTable } fro
 import { type Io, OutputClosed, processIo } from "./io.js";
 import { nearest } from "./nearest.js";
 import { quoted } from "./printable.js";
-import { VERSION } from "../version.js";
 
 /** First word of a call by a shell's completion; fixed by yargs. */
 const COMPLETION_CALL = "--get-yargs-completions";

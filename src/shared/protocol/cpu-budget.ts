@@ -4,14 +4,19 @@
 
 import { assert } from "../base/assert.js";
 import { NS_PER_MS, NS_PER_SECOND, type Nanoseconds } from "../base/units.js";
-import { isMapped, parseAddress } from "./address.js";
-import { hashWords } from "./keyed-hash.js";
+import { ADDRESS_WORDS as WORDS, isMapped, parseAddress } from "./address.js";
+import { DATAGRAM_BYTES_MAX } from "./constants.js";
 import { IdTable } from "./id-table.js";
+import { hashWords } from "./keyed-hash.js";
 
 /** CPU time that one datagram is charged with, ns. Source: speed.md, open 0.59 us at 64 B and 1.63 at
  * 1,200 B, a failed one 1.1 us; doubled for the copy, the table and the second key of a ring. */
 export const OPEN_COST_NS = 1_000;
 export const OPEN_COST_NS_PER_BYTE = 1.5;
+/** Shares of a core, unless told. Source: wire.md section 2 (known) and 3.2 (all strangers). */
+export const KNOWN_SHARE = 0.5;
+export const STRANGER_SHARE = 0.05;
+export const STRANGERS_SHARE = 0.25;
 /** CPU time that a bucket saves up, as time of its share: a pause in the traffic is no loss. */
 export const BUDGET_BURST_NS = 250 * NS_PER_MS;
 /** Buckets of strangers. Two may meet in one, by a seeded hash: they share it. */
@@ -21,7 +26,6 @@ export const KNOWN_SOURCES_MAX = 4_096;
 /** How long a source stays proven after a datagram of it authenticated, ns. */
 export const PROVEN_NS = 600 * NS_PER_SECOND;
 
-const WORDS = 4;
 const WORD_BYTES = 4;
 const NO_SOURCE = -1;
 
@@ -85,16 +89,18 @@ export class SourceBudgets {
     readonly strangerShare?: number;
     readonly strangersShare?: number;
   }) {
+    const least = options.strangerShare ?? STRANGER_SHARE;
+    assert(least * BUDGET_BURST_NS >= openCostNs(DATAGRAM_BYTES_MAX), "a full bucket opens anything");
     this.#seeds = options.seeds;
     this.#ofKnown = new CpuBudget({
-      share: options.knownShare ?? 0.5,
+      share: options.knownShare ?? KNOWN_SHARE,
       buckets: KNOWN_SOURCES_MAX,
     });
     this.#sources = new CpuBudget({
-      share: options.strangerShare ?? 0.05,
+      share: least,
       buckets: STRANGER_BUCKETS,
     });
-    this.#strangers = new CpuBudget({ share: options.strangersShare ?? 0.25 });
+    this.#strangers = new CpuBudget({ share: options.strangersShare ?? STRANGERS_SHARE });
     this.#known = new KnownSources(options.seeds);
   }
 
@@ -155,10 +161,10 @@ export class SourceBudgets {
 
   /** Bucket of a stranger: its IPv4 address, or the /64 that an IPv6 host picks its addresses from. */
   #bucketOf(): number {
-    const [a, b, c, d] = this.#words;
-    const isIpv4 = isMapped(this.#words);
-    const hash = hashWords(this.#seeds, a, b, isIpv4 ? c : 0, isIpv4 ? d : 0);
-    return hash % STRANGER_BUCKETS;
+    const words = this.#words;
+    const isIpv4 = isMapped(words);
+    const low = isIpv4 ? words[3] : 0;
+    return hashWords(this.#seeds, words[0], words[1], isIpv4 ? words[2] : 0, low) % STRANGER_BUCKETS;
   }
 }
 

@@ -17,7 +17,8 @@ export function hashWords(
   c: number,
   d: number,
 ): number {
-  const [seed0, seed1] = seeds;
+  const seed0 = seeds[0];
+  const seed1 = seeds[1];
   let v0 = seed0 | 0;
   let v1 = seed1 | 0;
   let v2 = 0x6c796765 ^ seed0;

@@ -106,10 +106,11 @@ export class Outbound {
 
   /** An order for more rows, when there is room and none waits, or when rows must be read again. */
   pollLease(): LeaseOrder | undefined {
-    if (this.#batches.length > 0) return undefined;
+    if (this.#batches.length > 1) return undefined;
     if (this.#ordered && this.#again.length === 0) return undefined;
-    // Half of what is free: an order may be on its way while its replacement is written.
-    const room = Math.min(this.#lotRows, (IN_FLIGHT_MESSAGES_MAX - this.#flight.size) >> 1);
+    // Three lots are kept free: a batch at the cursor, one behind it, one on its way.
+    const free = IN_FLIGHT_MESSAGES_MAX - this.#flight.size - 3 * LEASE_ROWS_MAX;
+    const room = Math.max(0, Math.min(this.#lotRows, free));
     const tickets = this.#again.splice(0, LEASE_ROWS_MAX);
     const slots = tickets.map((ticket) => this.#flight.slotOf(ticket)).filter((slot) => slot >= 0);
     if (room === 0 && slots.length === 0) return undefined;

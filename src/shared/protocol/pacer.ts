@@ -30,7 +30,9 @@ export class Pacer {
   take(now: Nanoseconds): boolean {
     if (this.#ratePerSecond === 0) return true;
     if (this.#nextAt() > now) return false;
-    if (this.#earned(now) >= this.#taken) {
+    // Full for a whole nanosecond: what came in beyond is lost. Less is how far a waiting caller was
+    // rounded up, and stays: else a burst of 1 would lose a part of a nanosecond with each token.
+    if (this.#earned(now - 1) >= this.#taken) {
       this.#epoch = now;
       this.#taken = 0;
     }
@@ -64,7 +66,7 @@ export class Pacer {
   }
 
   /** Tokens that came in since the epoch, as if the bucket had no bottom. */
-  #earned(now: Nanoseconds): number {
+  #earned(now: number): number {
     return ((now - this.#epoch) * this.#ratePerSecond) / NS_PER_SECOND;
   }
 

@@ -11,6 +11,7 @@ import {
   lstatSync,
   openSync,
   readSync,
+  renameSync,
   type Stats,
   statfsSync,
   unlinkSync,
@@ -30,6 +31,9 @@ const PAGE_BYTES_MIN = 512;
 const PAGE_BYTES_MAX = 65_536;
 /** f_type of NFS, SMB, CIFS and SMB2: WAL needs memory shared between all users of the file. */
 const NETWORK_FILE_SYSTEMS: readonly number[] = [0x6969, 0x517b, 0xff534d42, 0xfe534d42];
+
+/** What link(2) says on a file system without hard links. */
+const NO_LINKS: readonly string[] = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"];
 
 const errorCode = (thrown: unknown): string =>
   thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
@@ -100,7 +104,7 @@ export function requirePrivate(path: string, stats: Stats, role: "daemon" | "cli
   }
 }
 
-/** Refuses a header that no whole database has. Returns false when the file is empty. */
+/** Refuses a file that is no whole database. `walBytes`: length of the -wal beside it. */
 export function requireWholeFile(path: string, walBytes: number): void {
   const header = Buffer.alloc(HEADER_BYTES);
   let bytes: number;
@@ -178,9 +182,12 @@ export function putInPlace(from: string, to: string): boolean {
     linkSync(from, to);
   } catch (thrown) {
     if (errorCode(thrown) === "EEXIST") return false;
-    throw unusable(to, thrown);
+    if (!NO_LINKS.includes(errorCode(thrown))) throw unusable(to, thrown);
+    // No hard links here: two daemons that start in the same moment could replace each other's file.
+    if (lookAt(to) !== undefined) return false;
+    renameSync(from, to);
   }
-  unlinkSync(from);
+  removeAll([from]);
   syncPath(dirname(to));
   return true;
 }

@@ -143,7 +143,6 @@ function makeDatabase(file: string): boolean {
     } finally {
       db.close();
     }
-    removeAll([`${file}-shm`, `${file}-wal`]);
     return putInPlace(draft, file);
   } finally {
     removeAll(drafts);

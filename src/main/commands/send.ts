@@ -1,0 +1,217 @@
+// `send`, also known as sg-send: puts messages into the queue of the daemon, which need not run.
+
+import { DaemonError, EXIT, type ExitCode } from "../../shared/base/errors.js";
+import { timeText } from "../../shared/store/text-time.js";
+import {
+  type Destination,
+  type Draft,
+  draft,
+  ENQUEUE_ROWS_MAX,
+  Outbox,
+  PRIORITIES,
+  type Priority,
+  type Terms,
+} from "../client/enqueue.js";
+import { usageError } from "./argv.js";
+import { type Arguments, defineCommand } from "./command.js";
+import { DB_OPTION, withDatabase } from "./database.js";
+import type { Io } from "./io.js";
+import { COMPACT, type Layout, objectText, PRETTY, stringText } from "./json-text.js";
+import { argumentPayload, filePayload, lineGroups, readWhole } from "./payload-source.js";
+import { quoted } from "./printable.js";
+import { timeAhead } from "./times.js";
+
+const PORT_MAX = 65_535;
+/** A DNS name is shorter, and so is a peer's. */
+const ADDRESS_CHARACTERS_MAX = 255;
+const PRIORITY_NAMES = Object.keys(PRIORITIES) as Priority[];
+
+const OPTIONS = {
+  db: DB_OPTION,
+  "message-id": {
+    kind: "text",
+    short: "m",
+    placeholder: "HEX",
+    summary: "id of the message, 24 hex digits (default: the daemon makes one)",
+  },
+  file: { kind: "text", short: "f", placeholder: "FILE", summary: "read the payload from a file" },
+  quiet: { kind: "flag", short: "q", summary: "print nothing when it is queued" },
+  priority: {
+    kind: "choice",
+    choices: PRIORITY_NAMES,
+    summary: "which go first (default: normal)",
+  },
+  "not-before": {
+    kind: "text",
+    placeholder: "TIME",
+    summary: "send no earlier: an ISO time (UTC), or 15m for in 15 minutes",
+  },
+  expires: {
+    kind: "text",
+    placeholder: "TIME",
+    summary:
+      "give up then: an ISO time (UTC), or 24h for in 24 hours (default: as the daemon is set)",
+  },
+  "json-lines": { kind: "flag", summary: "each line of standard input is a payload" },
+} as const;
+
+type Options = Arguments<typeof OPTIONS>["options"];
+
+export const sendCommand = defineCommand({
+  name: "send",
+  summary: "Queue a message; the daemon seals and sends it",
+  usage: "[options] DST_ADDR DST_PORT PAYLOAD|-",
+  options: OPTIONS,
+  conflicts: [
+    ["file", "json-lines"],
+    ["message-id", "json-lines"],
+  ],
+  positionals: [2, 3],
+  epilogue:
+    "DST_ADDR is an IP address, a host name or the name of a configured peer. PAYLOAD is a JSON " +
+    "object; without it, or with -, it is read from standard input, and goes out byte for byte.",
+  run,
+});
+
+async function run({ options, positionals }: Arguments<typeof OPTIONS>, io: Io): Promise<ExitCode> {
+  const [address, portText, payload] = positionals;
+  const to: Destination = { address: destinationAddress(address), port: destinationPort(portText) };
+  const terms = termsOf(options, Date.now());
+  if (options["json-lines"]) {
+    if (payload !== undefined && payload !== "-") {
+      throw usageError("--json-lines reads standard input", "Leave the payload argument out.");
+    }
+    return await withDatabase(options.db, io, (db, path) =>
+      sendLines(new Outbox(path, db), to, terms, options.quiet, io),
+    );
+  }
+  const message = draft(await readPayload(options.file, payload, io), messageIdOf(options));
+  return await withDatabase(options.db, io, async (db, path) => {
+    const [rowId] = new Outbox(path, db).enqueue(to, terms, [message]);
+    if (!options.quiet) await io.write(`${queuedText(to, message, rowId, PRETTY)}\n`);
+    return EXIT.done;
+  });
+}
+
+/** Queues what comes until it ends. At a bad line it stops; the lines before it are queued. */
+async function sendLines(
+  outbox: Outbox,
+  to: Destination,
+  terms: Terms,
+  quiet: boolean,
+  io: Io,
+): Promise<ExitCode> {
+  let line = 0;
+  let queued = 0;
+  for await (const group of lineGroups(io.stdin(), ENQUEUE_ROWS_MAX)) {
+    const drafts: Draft[] = [];
+    let fault: unknown;
+    for (const bytes of group) {
+      line += 1;
+      if (isBlank(bytes)) continue;
+      try {
+        drafts.push(draft(bytes, undefined));
+      } catch (error) {
+        fault = error;
+        break;
+      }
+    }
+    if (drafts.length > 0) {
+      const rowIds = enqueueSome(outbox, to, terms, drafts, queued);
+      queued += rowIds.length;
+      if (!quiet) {
+        const texts = rowIds.map((id, i) => `${queuedText(to, drafts[i], id, COMPACT)}\n`);
+        await io.write(texts.join(""));
+      }
+    }
+    if (fault !== undefined) throw afterSome(queued, fault, `line ${line}: `);
+  }
+  return EXIT.done;
+}
+
+function enqueueSome(
+  outbox: Outbox,
+  to: Destination,
+  terms: Terms,
+  drafts: readonly Draft[],
+  queued: number,
+): readonly number[] {
+  try {
+    return outbox.enqueue(to, terms, drafts);
+  } catch (error) {
+    throw afterSome(queued, error, "");
+  }
+}
+
+/** The error, with how far we got: whoever mends the input must know what not to send again. */
+function afterSome(queued: number, fault: unknown, where: string): unknown {
+  if (!(fault instanceof DaemonError)) return fault;
+  const message = `${where}${fault.message} (messages queued so far: ${queued})`;
+  return new DaemonError(fault.code, message, fault.next, fault);
+}
+
+const isBlank = (bytes: Uint8Array): boolean =>
+  bytes.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d);
+
+async function readPayload(
+  file: string | undefined,
+  argument: string | undefined,
+  io: Io,
+): Promise<Uint8Array> {
+  if (file !== undefined) {
+    if (argument === undefined) return await filePayload(file);
+    throw usageError("there is a payload argument and --file", "Give one of them.");
+  }
+  if (argument !== undefined && argument !== "-") return argumentPayload(argument);
+  if (argument === undefined && io.stdinIsTerminal) {
+    throw usageError("the payload is missing", "Give a JSON object, - for standard input, or -f.");
+  }
+  return await readWhole(io.stdin());
+}
+
+function destinationAddress(text: string): string {
+  const fits = text !== "" && text.length <= ADDRESS_CHARACTERS_MAX && !/[\s\p{C}]/u.test(text);
+  if (fits) return text;
+  throw usageError(
+    `destination ${quoted(text)} is no address`,
+    "Give an IP address, a host name or the name of a peer.",
+  );
+}
+
+function destinationPort(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port >= 1 && port <= PORT_MAX) return port;
+  throw usageError(`port ${quoted(text)} does not exist`, `Give a number from 1 to ${PORT_MAX}.`);
+}
+
+function messageIdOf(options: Options): string | undefined {
+  return options["message-id"]?.trim().toLowerCase();
+}
+
+function termsOf(options: Options, nowMs: number): Terms {
+  const ahead = (name: "not-before" | "expires"): string | undefined => {
+    const given = options[name];
+    return given === undefined ? undefined : timeAhead(name, given, nowMs);
+  };
+  const notBefore = ahead("not-before");
+  const expiresAt = ahead("expires");
+  if (expiresAt !== undefined && expiresAt <= timeText(nowMs)) {
+    throw usageError(`--expires ${expiresAt} is over`, "Give a time that is still to come.");
+  }
+  if (expiresAt !== undefined && notBefore !== undefined && expiresAt <= notBefore) {
+    throw usageError("--expires comes before --not-before", "Give the message time in between.");
+  }
+  return { priority: options.priority ?? "normal", notBefore, expiresAt };
+}
+
+const queuedText = (to: Destination, message: Draft, rowId: number, layout: Layout): string =>
+  objectText(
+    [
+      ["status", '"queued"'],
+      ["row_id", String(rowId)],
+      ["message_id", message.messageId === undefined ? "null" : stringText(message.messageId)],
+      ["dst_addr", stringText(to.address)],
+      ["dst_port", String(to.port)],
+    ],
+    layout,
+  );

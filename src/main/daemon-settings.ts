@@ -1,0 +1,32 @@
+// From the configuration to what the daemon's actors take: seconds to ns, rings to the core's view of
+// them and, apart from it, their keys.
+
+import { nanoseconds, NS_PER_SECOND } from "../shared/base/units.js";
+import type { Config } from "./config.js";
+import type { DaemonSettings } from "./daemon.js";
+
+/** The part of a configuration that a reload may change. The keys are those of `config`, not copies. */
+export function daemonSettings(config: Config): DaemonSettings {
+  const { retryIntervalSeconds } = config;
+  return {
+    protocol: {
+      rings: config.rings.map(({ name, addresses }) => ({ name, addresses })),
+      windowNs: config.windowSeconds * NS_PER_SECOND,
+      ratePerSecond: config.ratePerSecond,
+      burst: config.burst,
+      retry: {
+        intervalNs:
+          retryIntervalSeconds === undefined
+            ? undefined
+            : nanoseconds(retryIntervalSeconds * NS_PER_SECOND),
+        retriesMax: config.maxRetries,
+      },
+      knownShare: config.receiveCpuShare,
+      strangerShare: config.strangerCpuShare,
+      strangersShare: config.strangersCpuShare,
+    },
+    keys: config.rings.map(({ keys }) => keys),
+    lifeSeconds: config.lifeSeconds,
+    quotaBytes: config.quotaBytes,
+  };
+}

@@ -1,0 +1,8 @@
+#!/usr/bin/env node
+
+// `sg-clean`, the older tool's name for `securedgram clean`.
+
+import { cleanCommand } from "./commands/clean.js";
+import { launchCommand } from "./commands/program.js";
+
+await launchCommand("sg-clean", cleanCommand);

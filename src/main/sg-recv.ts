@@ -1,0 +1,7 @@
+#!/usr/bin/env node
+// `sg-recv`, the older tool's name for `securedgram recv`.
+
+import { launchCommand } from "./commands/program.js";
+import { recvCommand } from "./commands/recv.js";
+
+await launchCommand("sg-recv", recvCommand);

@@ -1,0 +1,242 @@
+// Inbound walk step 4: one transaction per batch of opened messages. What it says of a record is
+// written into the batch after COMMIT returned, and nothing else in the project allows an ACK.
+// One dedupe rule: the scope of an id is the ring that opened it ("" is the shared secret, where the
+// digest belongs to the key, since nobody there can be told apart).
+
+import { messageIdToHex } from "../shared/protocol/message-id.js";
+import {
+  DIGEST_BYTES,
+  type InboundBatch,
+  InboundBatchReader,
+  STORED,
+  type Stored,
+} from "../shared/runtime/inbound-batch.js";
+import { writeTransaction } from "../shared/store/busy.js";
+import type { Connection, Statement } from "../shared/store/driver.js";
+import type { DigestOf } from "../shared/store/migrate.js";
+import { StampText, timeText } from "../shared/store/text-time.js";
+
+const SHARED_SCOPE = "";
+/** Reports gathered from one batch. */
+const REPORTS_MAX = 8;
+
+const INSERT_HEAD = `INSERT INTO inbound_messages(message_id, src_addr, src_port, crypto_timestamp,
+    state, ack_sent, received_at, ack_sent_at, updated_at, peer, digest, payload)
+  SELECT ?, ?, ?, ?, 'ack_sent', 1, ?, ?, ?, ?, ?, CAST(? AS TEXT)
+  WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE peer = ? AND message_id = ?`;
+const INSERT_TAIL = ") ON CONFLICT DO NOTHING";
+
+/** What a scope has in the table, as the running transaction sees it. */
+interface Usage {
+  rows: number;
+  bytes: number;
+  rowsAdded: number;
+  bytesAdded: number;
+}
+
+export interface InboxOptions {
+  readonly digestOf: DigestOf;
+  readonly report: (sentence: string) => void;
+  /** Wall ms since the epoch. */
+  readonly now: () => number;
+  /** Payload bytes that one scope may have in the table. */
+  readonly quotaBytes: number;
+}
+
+export class Inbox {
+  readonly #db: Connection;
+  readonly #options: InboxOptions;
+  #quotaBytes: number;
+  readonly #insertOfPeer: Statement;
+  readonly #insertShared: Statement;
+  readonly #sameId: Statement;
+  readonly #sameIdDeleted: Statement;
+  readonly #otherShared: Statement;
+  readonly #ownPayload: Statement;
+  readonly #usage: Statement;
+  readonly #addUsage: Statement;
+  readonly #stampText = new StampText();
+  #usageOf = new Map<string, Usage>();
+  #outcomes = new Uint8Array(1_024);
+  #reports: string[] = [];
+  #now = "";
+
+  constructor(db: Connection, options: InboxOptions) {
+    this.#db = db;
+    this.#options = options;
+    this.#quotaBytes = options.quotaBytes;
+    this.#insertOfPeer = db.prepare(INSERT_HEAD + INSERT_TAIL);
+    this.#insertShared = db.prepare(`${INSERT_HEAD} AND digest = ?${INSERT_TAIL}`);
+    this.#sameId = db
+      .prepare(
+        `SELECT digest, CASE WHEN digest IS NULL THEN CAST(payload AS BLOB) END
+         FROM inbound_messages WHERE peer = ? AND message_id = ?`,
+      )
+      .raw();
+    this.#sameIdDeleted = db
+      .prepare("SELECT digest FROM tombstones WHERE peer = ? AND message_id = ?")
+      .pluck();
+    this.#otherShared = db
+      .prepare(
+        `SELECT 1 FROM inbound_messages
+         WHERE peer = '' AND message_id = ? AND digest <> ? LIMIT 1`,
+      )
+      .pluck();
+    this.#ownPayload = db
+      .prepare("SELECT CAST(payload AS BLOB) FROM outbound_messages WHERE message_id = ?")
+      .pluck();
+    this.#usage = db.prepare("SELECT rows, bytes FROM inbound_usage WHERE peer = ?").raw();
+    this.#addUsage = db.prepare(
+      `INSERT INTO inbound_usage(peer, rows, bytes) VALUES (?, ?, ?)
+       ON CONFLICT(peer) DO UPDATE SET rows = rows + excluded.rows, bytes = bytes + excluded.bytes`,
+    );
+  }
+
+  configure(quotaBytes: number): void {
+    this.#quotaBytes = quotaBytes;
+  }
+
+  /**
+   * Stores a batch and writes an outcome into each record once the commit is synced. When it
+   * throws, no record has an outcome and nothing was stored.
+   */
+  store(batch: InboundBatch, deadlineMs: number): void {
+    const records = new InboundBatchReader(batch);
+    if (this.#outcomes.length < batch.rows) this.#outcomes = new Uint8Array(batch.rows * 2);
+    const outcomes = this.#outcomes;
+    this.#now = timeText(this.#options.now());
+    this.#usageOf = new Map();
+    this.#reports = [];
+    writeTransaction(
+      this.#db,
+      () => {
+        for (let row = 0; records.next(); row++) outcomes[row] = this.#store(records);
+        for (const [scope, usage] of this.#usageOf) {
+          if (usage.rowsAdded > 0) this.#addUsage.run(scope, usage.rowsAdded, usage.bytesAdded);
+        }
+      },
+      { deadlineMs },
+    );
+    records.rewind();
+    for (let row = 0; records.next(); row++) records.outcome = outcomes[row] as Stored;
+    for (const sentence of this.#reports) this.#options.report(sentence);
+  }
+
+  #store(record: InboundBatchReader): Stored {
+    const { scope, bytes } = record;
+    const id = messageIdToHex(bytes, record.messageIdAt);
+    const digest = slice(bytes, record.digestAt, DIGEST_BYTES);
+    if (record.suspect && this.#isOurOwn(id, digest)) return STORED.reflected;
+    const usage = this.#usageIn(scope);
+    if (usage.bytes + record.payloadLength > this.#quotaBytes) {
+      return this.#present(scope, id, digest) ?? this.#overQuota(scope);
+    }
+    const shared = scope === SHARED_SCOPE;
+    if (this.#insert(record, shared, id, digest)) {
+      usage.rows += 1;
+      usage.rowsAdded += 1;
+      usage.bytes += record.payloadLength;
+      usage.bytesAdded += record.payloadLength;
+      if (shared && this.#otherShared.get(id, digest) !== undefined) {
+        this.#report(
+          `two messages with id ${id} came under the shared secret (the second from ` +
+            `${record.source}): both are kept`,
+        );
+      }
+      return STORED.inserted;
+    }
+    return this.#present(scope, id, digest) ?? this.#conflict(record, id);
+  }
+
+  #insert(record: InboundBatchReader, shared: boolean, id: string, digest: Buffer): boolean {
+    const { scope } = record;
+    const now = this.#now;
+    const stamp = this.#stampText.of(record.stamp);
+    const payload = slice(record.bytes, record.payloadAt, record.payloadLength);
+    const { source, port } = record;
+    const result = shared
+      ? this.#insertShared.run(
+          id,
+          source,
+          port,
+          stamp,
+          now,
+          now,
+          now,
+          scope,
+          digest,
+          payload,
+          scope,
+          id,
+          digest,
+        )
+      : this.#insertOfPeer.run(
+          id,
+          source,
+          port,
+          stamp,
+          now,
+          now,
+          now,
+          scope,
+          digest,
+          payload,
+          scope,
+          id,
+        );
+    return result.changes === 1;
+  }
+
+  /** `known` when the very message was stored before, be it deleted since. */
+  #present(scope: string, id: string, digest: Buffer): Stored | undefined {
+    for (const [stored, payload] of this.#sameId.all(scope, id) as [Buffer | null, Buffer][]) {
+      const other = stored ?? Buffer.from(this.#options.digestOf(payload));
+      if (digest.equals(other)) return STORED.known;
+    }
+    for (const deleted of this.#sameIdDeleted.all(scope, id)) {
+      if (digest.equals(deleted as Buffer)) return STORED.known;
+    }
+    return undefined;
+  }
+
+  #conflict(record: InboundBatchReader, id: string): Stored {
+    this.#report(
+      `${record.scope} sent another message under id ${id}, which it used before ` +
+        `(from ${record.source}): refused`,
+    );
+    return STORED.conflict;
+  }
+
+  #overQuota(scope: string): Stored {
+    const who = scope === SHARED_SCOPE ? "the users of the shared secret have" : `${scope} has`;
+    this.#report(
+      `${who} used up the quota of ${this.#quotaBytes} bytes in inbound_messages: ` +
+        "new messages wait at the sender; delete read ones or raise the quota",
+    );
+    return STORED.quota;
+  }
+
+  /** By id and digest, not by id alone: a peer may forward or echo under the same id. */
+  #isOurOwn(id: string, digest: Buffer): boolean {
+    const payload = this.#ownPayload.get(id);
+    return payload instanceof Uint8Array && digest.equals(this.#options.digestOf(payload));
+  }
+
+  #usageIn(scope: string): Usage {
+    let usage = this.#usageOf.get(scope);
+    if (usage === undefined) {
+      const [rows, bytes] = (this.#usage.get(scope) as [number, number] | undefined) ?? [0, 0];
+      usage = { rows, bytes, rowsAdded: 0, bytesAdded: 0 };
+      this.#usageOf.set(scope, usage);
+    }
+    return usage;
+  }
+
+  #report(sentence: string): void {
+    if (this.#reports.length < REPORTS_MAX) this.#reports.push(sentence);
+  }
+}
+
+/** A view, not a copy. */
+const slice = (bytes: Uint8Array, at: number, length: number): Buffer =>
+  Buffer.from(bytes.buffer, bytes.byteOffset + at, length);
