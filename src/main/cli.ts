@@ -8,6 +8,36 @@ import { launchProgram } from "./commands/program.js";
 
 const COMMANDS: readonly CommandEntry[] = [
   {
+    name: "start",
+    summary: "start the daemon in the background",
+    load: async () => (await import("./commands/control.js")).startCommand,
+  },
+  {
+    name: "stop",
+    summary: "stop the daemon",
+    load: async () => (await import("./commands/control.js")).stopCommand,
+  },
+  {
+    name: "restart",
+    summary: "stop the daemon if it runs, and start it",
+    load: async () => (await import("./commands/control.js")).restartCommand,
+  },
+  {
+    name: "status",
+    summary: "say whether the daemon runs, and what waits",
+    load: async () => (await import("./commands/control.js")).statusCommand,
+  },
+  {
+    name: "poll",
+    summary: "wait until the daemon has ended",
+    load: async () => (await import("./commands/control.js")).pollCommand,
+  },
+  {
+    name: "run",
+    summary: "run the daemon in the foreground",
+    load: async () => (await import("./commands/run.js")).runCommand,
+  },
+  {
     name: "send",
     summary: "queue a message",
     load: async () => (await import("./commands/send.js")).sendCommand,
@@ -21,6 +51,16 @@ const COMMANDS: readonly CommandEntry[] = [
     name: "clean",
     summary: "delete old messages",
     load: async () => (await import("./commands/clean.js")).cleanCommand,
+  },
+  {
+    name: "doctor",
+    summary: "check this host and name remedies",
+    load: async () => (await import("./commands/doctor.js")).doctorCommand,
+  },
+  {
+    name: "demo",
+    summary: "show two daemons on loopback",
+    load: async () => (await import("./commands/demo.js")).demoCommand,
   },
   {
     name: "completion",

@@ -9,6 +9,7 @@ import { Counters } from "../shared/runtime/counters.js";
 import type { RingKeys, StoreOpened, StoreOptions } from "../shared/runtime/messages.js";
 import { systemClock } from "./clock.js";
 import { Connector } from "./connector.js";
+import { SummaryLog } from "./log-summary.js";
 import { CryptoPool } from "./crypto-pool.js";
 import { reachOf } from "./reach.js";
 import { Scheduler } from "./scheduler.js";
@@ -50,8 +51,8 @@ export interface DaemonOptions {
 const DRAIN_LOOK_MS = 5;
 /** After this long with nothing moving, a stop leaves what is in flight to the next start, ms. */
 const DRAIN_STILL_MS = 500;
-/** One summary line at most in this time, ns. */
-const SUMMARY_EVERY_NS = 10 * NS_PER_SECOND;
+/** Wait between two looks at the counters, ns. */
+const COUNT_EVERY_NS = NS_PER_SECOND;
 
 export class Daemon {
   readonly counters = new Counters();
@@ -62,12 +63,14 @@ export class Daemon {
   #endpoint: Endpoint | undefined;
   #scheduler: Scheduler | undefined;
   #connector: Connector | undefined;
-  #summaryAt = SUMMARY_EVERY_NS;
-  #summarised: Readonly<Record<string, number>> = {};
+  readonly #summary: SummaryLog;
+  #countAt = 0;
+  #counted: Readonly<Record<string, number>> = {};
   #ended = false;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
+    this.#summary = new SummaryLog(options.log);
   }
 
   get port(): number {
@@ -115,6 +118,9 @@ export class Daemon {
     if (this.#ended) return;
     this.#ended = true;
     await this.#drain();
+    this.#countAt = 0;
+    this.#summarise(systemClock.now());
+    this.#summary.flush(systemClock.now());
     await this.#tearDown();
   }
 
@@ -234,18 +240,17 @@ export class Daemon {
 
   // --- Talk -------------------------------------------------------------------------------------
 
-  /** One line about what changed, at most every ten seconds, and none while nothing happens. */
+  /** Hands what was counted since the last look to the summary, which says it now and then. */
   #summarise(now: Nanoseconds): void {
-    if (now < this.#summaryAt) return;
+    if (now < this.#countAt) return;
+    this.#countAt = now + COUNT_EVERY_NS;
     const all = this.counters.snapshot();
-    const changed: Record<string, number> = {};
+    const deltas: Record<string, number> = {};
     for (const [name, value] of Object.entries(all)) {
-      const delta = value - (this.#summarised[name] ?? 0);
-      if (delta > 0) changed[name] = delta;
+      deltas[name] = value - (this.#counted[name] ?? 0);
     }
-    this.#summarised = all;
-    this.#summaryAt = now + SUMMARY_EVERY_NS;
-    if (Object.keys(changed).length > 0) this.#options.log.info("since the last summary", changed);
+    this.#counted = all;
+    this.#summary.add(now, deltas);
   }
 }
 

@@ -268,8 +268,8 @@ const optionalText = text("text").optional();
 const name = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const id = /^[A-Za-z0-9._:@-]{1,64}$/;
 
-/** A key of a table, in an order that messages can name. */
-const peerSchema = z.strictObject({
+const peerSchema = z.strictObject(
+  {
   name: fitting("letters, digits, dots, _ and -, 64 at most", (value) =>
     typeof value === "string" && name.test(value) ? value : undefined,
   ),
@@ -284,7 +284,7 @@ const peerSchema = z.strictObject({
   secret_file: optionalText,
   previous_secret_file: optionalText,
   next_secret_file: optionalText,
-});
+}, { error: "a table with name, address and a secret" });
 
 const pairSchema = z.strictObject({
   id: fitting("letters, digits and . _ : @ -, 64 at most", (value) =>
@@ -293,7 +293,7 @@ const pairSchema = z.strictObject({
   master_file: text("a file"),
   previous_master_file: optionalText,
   next_master_file: optionalText,
-});
+}, { error: "a table with id and master_file" });
 
 const settingKeys = Object.fromEntries(
   SETTING_NAMES.map((setting) => [SETTINGS[setting].key, z.unknown().optional()]),
@@ -328,8 +328,7 @@ export function readTable(table: unknown): { readonly table: FileTable } | Table
     const shape = at === "" ? fileSchema : at === "pair" ? pairSchema : peerSchema;
     return { kind: "unknown", key: issue.keys[0], known: Object.keys(shape.shape), at };
   }
-  const expects = issue.code === "invalid_type" ? `a ${issue.expected}` : issue.message;
-  return { kind: "unfit", at, expects };
+  return { kind: "unfit", at, expects: issue.message };
 }
 
 /** `peer 2, port`: tables are counted from 1. */

@@ -151,6 +151,24 @@ test("authentic traffic costs its source nothing", () => {
   assert.equal(budgets.admit(seconds(0), "192.0.2.10", BYTES), "admitted");
 });
 
+test("a stranger that the others' traffic kept out has lost nothing of its own", () => {
+  const budgets = new SourceBudgets({ now: seconds(0), seeds: SEEDS });
+  spendStrangers(budgets, seconds(0));
+
+  for (let i = 0; i < 2 * STRANGER_BURST; i++) {
+    assert.equal(budgets.admit(seconds(0), "192.0.2.9", BYTES), "stranger_budget");
+  }
+});
+
+test("first datagrams of honest hosts use up nothing of the strangers' budget", () => {
+  const budgets = new SourceBudgets({ now: seconds(0), seeds: SEEDS });
+  for (let i = 0; i < STRANGERS_BURST + 1_000; i++) {
+    const source = `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`;
+    assert.equal(budgets.admit(seconds(0), source, BYTES), "admitted", `host ${i}`);
+    budgets.authenticated(seconds(0), source, BYTES);
+  }
+});
+
 test("more proven sources than there is room for replace the oldest, never a configured one", () => {
   const budgets = new SourceBudgets({ now: seconds(0), seeds: SEEDS });
   budgets.configure(["198.51.100.1"]);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { hashWords } from "../../src/shared/protocol/keyed-hash.js";
 import { IdTable, idTableBytesMax } from "../../src/shared/protocol/id-table.js";
 
 const SEEDS = [0x1234_5678, 0x9abc_def0] as const;
@@ -50,6 +51,18 @@ test("a full table refuses a new id, takes a known one, and takes the new one af
   assert.equal(table.delete(idOf(0), 0, 0), false);
   assert.equal(table.insert(idOf(3), 0, 0, 3), true);
   assert.equal(table.size, 3);
+});
+
+test("keys of the same hash are told apart by every word", () => {
+  for (const word of [0, 1, 2, 3]) {
+    const [one, other] = collision(word);
+    const table = new IdTable({ seeds: SEEDS, entriesMax: 8 });
+
+    table.insert(one.id, 0, one.scope, 1);
+
+    assert.equal(table.find(one.id, 0, one.scope), 1, `word ${word}`);
+    assert.equal(table.find(other.id, 0, other.scope), -1, `word ${word}`);
+  }
 });
 
 test("clearing forgets every id", () => {
@@ -112,6 +125,30 @@ test("every id is found after two thirds of many were deleted", () => {
 test("the memory of a full table of 65,536 ids is 3 MiB", () => {
   assert.equal(idTableBytesMax(65_536), 3 * 2 ** 20);
 });
+
+interface Key {
+  readonly id: Uint8Array;
+  readonly scope: number;
+}
+
+/** Two keys with one hash of 32 bits that differ in one word, found by search. */
+function collision(word: number): readonly [Key, Key] {
+  const seen = new Map<number, number>();
+  for (let value = 0; ; value++) {
+    const words: [number, number, number, number] = [0, 0, 0, 0];
+    words[word] = value;
+    const hash = hashWords(SEEDS, ...words);
+    const earlier = seen.get(hash);
+    if (earlier !== undefined) return [keyOf(word, earlier), keyOf(word, value)];
+    seen.set(hash, value);
+  }
+}
+
+function keyOf(word: number, value: number): Key {
+  const id = new Uint8Array(12);
+  if (word < 3) new DataView(id.buffer).setUint32(word * 4, value, true);
+  return { id, scope: word < 3 ? 0 : value };
+}
 
 function idOf(number: number): Uint8Array {
   const id = new Uint8Array(12);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { NS_PER_SECOND, type Nanoseconds, seconds } from "../../src/shared/base/units.js";
+import { hashWords } from "../../src/shared/protocol/keyed-hash.js";
 import { NonceMemory, nonceMemoryBytesMax } from "../../src/shared/protocol/nonce-memory.js";
 
 const SEEDS = [11, 22] as const;
@@ -87,11 +88,51 @@ test("deadlines all over the window stay within the bound of generations and are
   for (let i = 0; i < 100; i++) assert.equal(memory.has(nonceOf(i), 0), true);
 });
 
+test("more deadlines ahead than generations are all kept to the last", () => {
+  const memory = new NonceMemory({ seeds: SEEDS, entriesMax: 2 ** 16 });
+  const until = (i: number) => ns(1.6 * NS_PER_SECOND * 2 ** i);
+  for (let i = 0; i < 40; i++) {
+    assert.equal(memory.remember(seconds(0), until(i), nonceOf(i), 0), true);
+  }
+  assert.equal(memory.generations, 16);
+
+  for (let i = 0; i < 40; i++) {
+    memory.expire(until(i));
+    assert.equal(memory.has(nonceOf(i), 0), true, `nonce ${i}`);
+  }
+  memory.expire(until(41));
+  assert.equal(memory.size, 0);
+});
+
+test("a deadline on the boundary of a generation is kept to its last nanosecond", () => {
+  const memory = new NonceMemory({ seeds: SEEDS, entriesMax: 100 });
+  memory.remember(seconds(0), seconds(8), nonceOf(1), 0);
+  memory.remember(seconds(0), seconds(2), nonceOf(2), 0);
+
+  memory.expire(seconds(8));
+  assert.equal(memory.has(nonceOf(2), 0), false);
+  assert.equal(memory.has(nonceOf(1), 0), true);
+  memory.expire(ns(seconds(8) + 1));
+  assert.equal(memory.has(nonceOf(1), 0), false);
+});
+
+test("nonces of the same hash are told apart by every word", () => {
+  for (const word of [0, 1, 2]) {
+    const [one, other] = collision(word);
+    const memory = new NonceMemory({ seeds: SEEDS, entriesMax: 100 });
+
+    memory.remember(seconds(0), seconds(8), one, 0);
+
+    assert.equal(memory.has(one, 0), true);
+    assert.equal(memory.has(other, 0), false, `word ${word}`);
+  }
+});
+
 test("it never forgets early, overstays by at most half a life or a second, never exceeds its limit", () => {
   const wall = 1_760_000_000 * NS_PER_SECOND;
   const step = fc.record({
     passesMs: fc.oneof(fc.nat(100), fc.nat(5_000)),
-    lifeMs: fc.oneof(fc.integer({ min: 1_000, max: 21_000 }), fc.nat(100_000)),
+    lifeMs: fc.oneof(fc.integer({ min: 1_000, max: 21_000 }), fc.nat(30_000)),
     nonce: fc.nat(500),
     expires: fc.boolean(),
   });
@@ -134,6 +175,21 @@ test("the derived memory of a million nonces is under 72 MiB", () => {
 });
 
 const ns = (value: number): Nanoseconds => value as Nanoseconds;
+
+/** Two nonces with one hash of 32 bits that differ in one word, found by search. */
+function collision(word: number): readonly [Uint8Array, Uint8Array] {
+  const seen = new Map<number, Uint8Array>();
+  for (let value = 0; ; value++) {
+    const words: [number, number, number] = [0, 0, 0];
+    words[word] = value;
+    const nonce = new Uint8Array(12);
+    new DataView(nonce.buffer).setUint32(word * 4, value, true);
+    const hash = hashWords(SEEDS, ...words, 0);
+    const earlier = seen.get(hash);
+    if (earlier !== undefined) return [earlier, nonce];
+    seen.set(hash, nonce);
+  }
+}
 
 function nonceOf(number: number): Uint8Array {
   const nonce = new Uint8Array(12).fill(0xa5);

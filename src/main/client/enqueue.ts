@@ -123,12 +123,15 @@ const duplicate = (message: Draft | undefined, cause: unknown): DaemonError =>
     cause,
   );
 
-/** A refusal of the core is "what; remedy (at byte n)". */
+/** A refusal of the core is one sentence: what is wrong; what to do. */
 function refusal(sentence: string): DaemonError {
-  const [, what = sentence, remedy = "", where = ""] =
-    /^(.*?); (.*?)(?: (\(at byte \d+\)))?$/s.exec(sentence) ?? [];
-  const next = remedy.charAt(0).toUpperCase() + remedy.slice(1);
-  return new DaemonError("ERR_PAYLOAD", where === "" ? what : `${what} ${where}`, next);
+  const at = sentence.indexOf("; ");
+  const next = sentence.slice(at + 2);
+  return new DaemonError(
+    "ERR_PAYLOAD",
+    sentence.slice(0, at),
+    next.charAt(0).toUpperCase() + next.slice(1),
+  );
 }
 
 /** Exact: the scanner accepts valid UTF-8 only. */

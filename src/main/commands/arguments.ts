@@ -59,40 +59,41 @@ export function parseArguments(program: string, command: Command, line: readonly
 }
 
 /** Refuses too few or too many words; apart from parsing, so that --help needs none. */
-export function checkPositionals(command: Command, positionals: readonly string[]): void {
+export function checkPositionals(
+  program: string,
+  command: Command,
+  positionals: readonly string[],
+): void {
   const [least, most] = command.positionals;
+  const usage = `Usage: ${calledAs(program, command)} ${command.usage}`.trimEnd();
   if (positionals.length < least) {
-    throw usageError("arguments are missing", `Usage: ${command.name} ${command.usage}`);
+    throw usageError("arguments are missing", usage);
   }
   if (positionals.length > most) {
     const surplus = quoted(positionals[most]);
-    throw usageError(
-      `${surplus} is one argument too many`,
-      `Usage: ${command.name} ${command.usage}`,
-    );
+    throw usageError(`${surplus} is one argument too many`, usage);
   }
 }
 
 /** Help of one command. */
-export function commandHelp(program: string, command: Command): Promise<string> {
-  const name = program.endsWith(command.name) ? "" : ` ${command.name}`;
-  const parser = frame(program, command).usage(
-    `Usage: $0${name} ${command.usage}\n\n${command.summary}`,
-  );
+export async function commandHelp(program: string, command: Command): Promise<string> {
+  const usage = `Usage: ${calledAs(program, command)} ${command.usage}`.trimEnd();
+  const parser = frame(program, command).usage(`${usage}\n\n${command.summary}`);
   if (command.epilogue !== undefined) parser.epilogue(command.epilogue);
-  return parser.getHelp();
+  return withPlaceholders(await parser.getHelp(), optionsOf(command));
 }
 
 /** Help of the program with all its commands. */
-export function programHelp(
+export async function programHelp(
   program: string,
   entries: readonly CommandEntry[],
   globals: OptionTable,
 ): Promise<string> {
-  return programFrame(program, entries, globals)
+  const help = await programFrame(program, entries, globals)
     .usage("Usage: $0 [options] COMMAND\n\nEncrypted messages between hosts, with receipts.")
     .epilogue(`Use "${program} COMMAND --help" for the options of a command.`)
     .getHelp();
+  return withPlaceholders(help, { ...COMMON_OPTIONS, ...globals });
 }
 
 /** What may follow on the command line, as the shell named in SHELL wants it. */
@@ -101,12 +102,14 @@ export function completionsFor(
   command: Command | undefined,
   entries: readonly CommandEntry[],
   globals: OptionTable,
-  current: string,
+  words: readonly string[],
 ): Promise<readonly string[]> {
   const parser =
     command === undefined ? programFrame(program, entries, globals) : frame(program, command);
   return new Promise((resolve) => {
-    parser.getCompletion([current], (_error, found) => resolve(found ?? []));
+    // yargs offers one letter with two dashes when two were typed: no such option.
+    const exists = (word: string): boolean => !/^--.(?:$|[:\t])/.test(word);
+    parser.getCompletion([...words], (_error, found) => resolve((found ?? []).filter(exists)));
   });
 }
 
@@ -123,6 +126,21 @@ export function completionScript(program: string, shell: "bash" | "zsh" | "fish"
     });
   assert(script !== "", "yargs hands its output to the parse callback");
   return `${script}\n`;
+}
+
+/** `sg-send`, or `securedgram send`. */
+const calledAs = (program: string, command: Command): string =>
+  program.endsWith(`-${command.name}`) ? program : `${program} ${command.name}`;
+
+/** yargs says [string] and [boolean]; people want to know what to write. */
+function withPlaceholders(help: string, table: OptionTable): string {
+  const wanted = Object.values(table)
+    .filter((spec) => spec.kind !== "flag" && spec.hidden !== true)
+    .map((spec) => ("placeholder" in spec ? spec.placeholder : ""));
+  return help.replaceAll(/ *\[boolean\]/g, "").replaceAll(/ ?\[string\]/g, () => {
+    const placeholder = wanted.shift() ?? "";
+    return placeholder === "" ? "" : `[${placeholder}]`.padStart(" [string]".length);
+  });
 }
 
 function bare(program: string): Argv {

@@ -76,7 +76,7 @@ class WordReader {
     const spec = Object.hasOwn(this.#table, name) ? this.#table[name] : undefined;
     if (spec === undefined) throw this.#unknown(equals < 0 ? word : word.slice(0, equals), name);
     if (spec.kind !== "flag") {
-      this.#take(name, equals < 0 ? undefined : word.slice(equals + 1), `--${name}`);
+      this.#take(name, spec, equals < 0 ? undefined : word.slice(equals + 1), `--${name}`);
     } else if (equals < 0) {
       this.options.push(`--${name}`);
     } else {
@@ -95,14 +95,21 @@ class WordReader {
         continue;
       }
       const glued = word.slice(i + 1);
-      this.#take(name, glued === "" ? undefined : glued.replace(/^=/, ""), `-${letter}`);
+      this.#take(name, spec, glued === "" ? undefined : glued.replace(/^=/, ""), `-${letter}`);
       return;
     }
   }
 
-  #take(name: string, glued: string | undefined, asTyped: string): void {
+  #take(name: string, spec: OptionSpec, glued: string | undefined, asTyped: string): void {
     const value = glued ?? this.#line[this.#at++];
     if (value === undefined) throw usageError(`${asTyped} needs a value`, this.#seeHelp());
+    if (spec.kind === "choice" && !spec.choices.includes(value)) {
+      const guess = nearest(value, spec.choices);
+      throw usageError(
+        `${asTyped} does not know ${quoted(value)}`,
+        guess === undefined ? `Give one of ${spec.choices.join(", ")}.` : `Did you mean ${guess}?`,
+      );
+    }
     this.options.push(`--${name}=${value}`);
   }
 

@@ -20,7 +20,7 @@ const WAIT_MS_MAX = 20_000;
 const LOOK_MS = 20;
 const TERMS = { priority: "normal", notBefore: undefined, expiresAt: undefined } as const;
 
-export const command = defineCommand({
+export const demoCommand = defineCommand({
   name: "demo",
   summary: "two daemons on loopback, messages both ways, a crash in the middle",
   usage: "",

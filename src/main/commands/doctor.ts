@@ -27,7 +27,7 @@ const SELF_TEST_URL = new URL("../../workers/self-test.js", import.meta.url);
 const YEAR_MIN = 2_026;
 const NODE_RECOMMENDED = [22, 14] as const;
 
-export const command = defineCommand({
+export const doctorCommand = defineCommand({
   name: "doctor",
   summary: "check this host: Node, modules, files, port, clock, buffers, database",
   usage: "",
@@ -106,7 +106,7 @@ function sqlite(): Finding {
 async function port(config: Config): Promise<Finding> {
   const about = "port";
   const place = `${config.address} port ${config.port}`;
-  const holder = lockHolder(config.database);
+  const holder = lockHolder(config.db);
   if (holder !== undefined) {
     return { about, verdict: "ok", found: `${place}: the daemon runs (process ${holder.pid})` };
   }
@@ -122,19 +122,19 @@ async function port(config: Config): Promise<Finding> {
 
 function database(config: Config): Finding {
   const about = "database";
-  if (!existsSync(config.database)) {
+  if (!existsSync(config.db)) {
     return {
       about,
       verdict: "note",
-      found: `${config.database} does not exist`,
+      found: `${config.db} does not exist`,
       remedy: "the daemon makes it at its first start",
     };
   }
   try {
-    const db = openDatabase(config.database, { role: "client", create: false });
+    const db = openDatabase(config.db, { role: "client", create: false });
     try {
       const faults = integrityFindings(db);
-      if (faults.length === 0) return { about, verdict: "ok", found: `${config.database} is whole and private` };
+      if (faults.length === 0) return { about, verdict: "ok", found: `${config.db} is whole and private` };
       return {
         about,
         verdict: "trouble",

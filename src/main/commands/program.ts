@@ -63,7 +63,7 @@ async function runProgram(
 ): Promise<ExitCode> {
   const table = { ...COMMON_OPTIONS, ...globals };
   if (line[0] === COMPLETION_CALL) {
-    const entry = entries.find(({ name }) => line.slice(2, -1).includes(name));
+    const entry = entries.find(({ name }) => line.slice(1, -1).includes(name));
     return await complete(program, await entry?.load(), entries, globals, line, io);
   }
   const { before, command: name, after } = splitLine(line, table);
@@ -95,7 +95,7 @@ async function runCommand(
     return EXIT.done;
   }
   const parsed = parseArguments(program, command, line);
-  checkPositionals(command, parsed.positionals);
+  checkPositionals(program, command, parsed.positionals);
   return await command.run(parsed, io);
 }
 
@@ -107,8 +107,9 @@ async function complete(
   line: readonly string[],
   io: Io,
 ): Promise<ExitCode> {
-  const current = line.at(-1) ?? "";
-  const found = await completionsFor(program, command, entries, globals, current);
+  // The word to complete, and the one before it, whose values it may be.
+  const words = line.slice(1).slice(-2);
+  const found = await completionsFor(program, command, entries, globals, words);
   await io.write(found.map((completion) => `${completion}\n`).join(""));
   return EXIT.done;
 }
@@ -142,7 +143,7 @@ function report(error: unknown, trace: boolean, io: Io): ExitCode {
 }
 
 /** Ends like a sentence; the first letter stays, it may be a name. */
-const sentence = (text: string): string => (/[.!?:]$/.test(text) ? text : `${text}.`);
+const sentence = (text: string): string => (/[.!?:\]-]$/.test(text) ? text : `${text}.`);
 
 function requireNode(): void {
   if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) return;

@@ -104,7 +104,7 @@ function ipv6Before(text: string, end: number, words: Uint32Array): boolean {
     const next = groupEnd(text, at, end);
     if (next < end && text.charCodeAt(next) === DOT) {
       const ipv4 = ipv4At(text, at, end);
-      if (ipv4 < 0 || count > GROUPS - 2) return false;
+      if (ipv4 < 0) return false;
       groups[count] = ipv4 >>> 16;
       groups[count + 1] = ipv4 & 0xffff;
       count += 2;

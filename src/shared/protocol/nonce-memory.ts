@@ -21,7 +21,8 @@ const NUMBER_MASK = 2 ** NUMBER_BITS - 1;
 const GENERATIONS_MAX = 16;
 /** Deadlines are rounded up to a multiple of this at least, ns. */
 const ROUNDING_NS_MIN = NS_PER_SECOND;
-/** A nonce stays at most this share of its life longer than asked, or ROUNDING_NS_MIN. */
+/** A nonce stays at most this share of its life longer than asked, or ROUNDING_NS_MIN; more only while
+ * a jump of the clock spreads deadlines over more than GENERATIONS_MAX. */
 const OVERSTAY_SHARE = 1 / 2;
 
 assert(KEY_WORDS === 3, "a nonce is three words");
@@ -62,7 +63,8 @@ export class NonceMemory {
 
   /** Remembers the nonce until `until` has passed; false, with nothing changed, when memory is full. */
   remember(now: Nanoseconds, until: Nanoseconds, bytes: Uint8Array, at: number): boolean {
-    if (this.#size >= this.#entriesMax) this.expire(now);
+    const isFull = this.#size >= this.#entriesMax;
+    if (isFull || this.#generations.length >= GENERATIONS_MAX) this.expire(now);
     if (this.#size >= this.#entriesMax) return false;
     const a = wordAt(bytes, at);
     const b = wordAt(bytes, at + 4);

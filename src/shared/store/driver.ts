@@ -62,3 +62,13 @@ export function requireVersion(name: string, version: string): void {
     }
   }
 }
+
+/** Version of the SQLite in the driver, such as 3.53.2; throws ERR_NATIVE_MODULE as `connect` does. */
+export function sqliteVersion(): string {
+  const db = connect(":memory:", {});
+  try {
+    return String(db.prepare("SELECT sqlite_version()").pluck().get());
+  } finally {
+    db.close();
+  }
+}

@@ -21,7 +21,7 @@ const INBOUND = "inbound_messages";
 const OUTBOUND = "outbound_messages";
 const MIGRATE_ROWS = 512;
 /** Ids above this cannot have been given by the sequence; near 2^63 they block every insert. */
-const ID_SANE_MAX = 2 ** 52;
+export const ID_SANE_MAX = 2 ** 52;
 
 /** Runs inside the caller's transaction, on a file without tables. */
 export function createSchema(db: Connection): void {

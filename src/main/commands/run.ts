@@ -1,0 +1,219 @@
+// `securedgram run`: the daemon in the foreground, and what `start` starts. Order: harden, configure,
+// bind, pid file, privileges, lock, log, threads, ready. Ends with 0 after a clean stop.
+
+import { DaemonError, EXIT, type ExitCode, reasonOf } from "../../shared/base/errors.js";
+import { READY_MESSAGE } from "../client/child-daemon.js";
+import {
+  type Config,
+  type ConfigInput,
+  loadConfig,
+  reloadConfig,
+  wipeSecrets,
+} from "../config.js";
+import { Daemon } from "../daemon.js";
+import { daemonSettings } from "../daemon-settings.js";
+import { isDetached, reportFailure, reportReady } from "../detach.js";
+import { holdInstanceLock, type InstanceLock, lockHolder } from "../instance.js";
+import { createLog, type Log } from "../log.js";
+import { type PidFile, writePidFile } from "../pid-file.js";
+import { dropPrivileges } from "../privileges.js";
+import { checkNodeVersion, hardenProcess } from "../process.js";
+import { wipeEnvironmentSecret } from "../secrets.js";
+import { SOCKET_BUFFER_BYTES } from "../socket/dgram.js";
+import { notifySystemd } from "../systemd.js";
+import { VERSION } from "../version.js";
+import { defineCommand } from "./command.js";
+import { DAEMON_OPTIONS } from "./daemon-options.js";
+import type { Io } from "./io.js";
+
+/** A failed sync must end the process quickly, whatever else hangs, ms. */
+const FATAL_DEADLINE_MS = 500;
+/** Signals that ask for a clean stop. */
+const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGQUIT"] as const;
+
+export const runCommand = defineCommand({
+  name: "run",
+  summary: "run the daemon in the foreground",
+  usage: "[options]",
+  options: DAEMON_OPTIONS,
+  positionals: [0, 0],
+  async run({ options }, io): Promise<ExitCode> {
+    try {
+      hardenProcess();
+      checkNodeVersion();
+      return await new Service({ flags: options, env: process.env, cwd: io.directory }, io).run();
+    } catch (error) {
+      if (!reportFailure(error)) throw error;
+      return error instanceof DaemonError ? error.exitCode : EXIT.failed;
+    }
+  },
+});
+
+/** One run of the daemon, from configuration to exit code. */
+class Service {
+  readonly #input: ConfigInput;
+  readonly #io: Io;
+  #config: Config;
+  #daemon: Daemon | undefined;
+  #log: Log | undefined;
+  #lock: InstanceLock | undefined;
+  #pidFile: PidFile | undefined;
+  #reloading: Promise<void> = Promise.resolve();
+  #end: ((code: ExitCode) => void) | undefined;
+
+  constructor(input: ConfigInput, io: Io) {
+    this.#io = io;
+    this.#config = loadConfig(input);
+    // A reload must not find in the environment what is no longer there.
+    this.#input = { ...input, env: { ...input.env } };
+    wipeEnvironmentSecret();
+  }
+
+  async run(): Promise<ExitCode> {
+    const config = this.#config;
+    const holder = lockHolder(config.db);
+    if (holder !== undefined) {
+      throw new DaemonError(
+        "ERR_ALREADY_RUNNING",
+        `a daemon (process ${holder.pid}) already serves ${config.db}`,
+        "Stop it with `securedgram stop`, or name another database with --db",
+      );
+    }
+    const warnings = [...config.warnings];
+    const ended = new Promise<ExitCode>((resolve) => {
+      this.#end = resolve;
+    });
+    this.#listen();
+    const daemon = this.#build(warnings);
+    this.#daemon = daemon;
+    const opened = await daemon.start();
+    this.#forgetSecrets();
+    this.#afterStart(daemon, warnings);
+    if (opened.migrated) this.#log?.warn("the database of an older daemon was brought up to date");
+    await notifySystemd("READY", `port ${daemon.port}`);
+    const code = await ended;
+    await this.#close();
+    return code;
+  }
+
+  #build(warnings: string[]): Daemon {
+    const config = this.#config;
+    return new Daemon({
+      address: config.address,
+      port: config.port,
+      cryptoWorkers: config.cryptoWorkers,
+      store: { path: config.db, pagesMax: 0, synchronous: "FULL" },
+      settings: daemonSettings(config),
+      drainMs: config.drainSeconds * 1_000,
+      afterBind: () => {
+        this.#pidFile = writePidFile(config.pidFile);
+        const dropped = dropPrivileges(config.user, config.userIsExplicit);
+        if (dropped.warning !== undefined) warnings.push(dropped.warning);
+        this.#lock = holdInstanceLock(config.db);
+        this.#log = createLog({ target: config.log, level: config.logLevel });
+      },
+      log: {
+        error: (sentence, fields) => this.#log?.error(sentence, fields),
+        warn: (sentence, fields) => this.#log?.warn(sentence, fields),
+        info: (sentence, fields) => this.#log?.info(sentence, fields),
+      },
+      onFatal: (error) => void this.#fatal(error),
+    });
+  }
+
+  #afterStart(daemon: Daemon, warnings: readonly string[]): void {
+    const { address, log: target } = this.#config;
+    for (const warning of warnings) {
+      this.#log?.warn(warning);
+      if (!isDetached()) this.#io.say(`${this.#io.program}: warning: ${warning}`);
+    }
+    const bytes = daemon.receiveBufferBytes;
+    if (bytes < SOCKET_BUFFER_BYTES) {
+      const wanted = SOCKET_BUFFER_BYTES;
+      const remedy = `sysctl -w net.core.rmem_max=${wanted}`;
+      this.#log?.warn("the kernel gives a small receive buffer", { bytes, wanted, remedy });
+    }
+    // At this level the line is written whatever the log level is.
+    this.#log?.warn(READY_MESSAGE, { version: VERSION, address, port: daemon.port });
+    if (!isDetached() && target !== "stdout") {
+      this.#io.say(`${this.#io.program}: port ${daemon.port} is open; the log goes to ${target}`);
+    }
+    reportReady(warnings);
+  }
+
+  #listen(): void {
+    let stopping = false;
+    for (const signal of STOP_SIGNALS) {
+      process.on(signal, () => {
+        // Whoever asks twice does not want to wait; nothing acknowledged is lost either way.
+        if (stopping) this.#end?.(EXIT.failed);
+        stopping = true;
+        void this.#stop(signal);
+      });
+    }
+    process.on("SIGHUP", () => {
+      this.#reloading = this.#reloading.then(() => this.#reload());
+    });
+  }
+
+  async #stop(signal: string): Promise<void> {
+    this.#log?.warn("stopping", { signal });
+    void notifySystemd("STOPPING");
+    try {
+      await this.#daemon?.stop();
+      this.#end?.(EXIT.done);
+    } catch (error) {
+      this.#log?.error("the stop was not clean", { reason: reasonOf(error) });
+      this.#end?.(EXIT.failed);
+    }
+  }
+
+  async #reload(): Promise<void> {
+    const log = this.#log;
+    const daemon = this.#daemon;
+    if (daemon === undefined) return;
+    void notifySystemd("RELOADING");
+    try {
+      log?.reopen();
+      const { config, changed, restartOnly } = reloadConfig(this.#config, this.#input);
+      await daemon.reload(daemonSettings(config));
+      this.#config = config;
+      this.#forgetSecrets();
+      log?.warn("reloaded", { changed: changed.join(", ") || "nothing" });
+      if (restartOnly.length > 0) {
+        log?.warn("these settings need a restart and were left alone", {
+          settings: restartOnly.join(", "),
+        });
+      }
+    } catch (error) {
+      const next = error instanceof DaemonError ? error.next : "";
+      log?.error("nothing was reloaded; the daemon goes on as before", {
+        reason: reasonOf(error),
+        next,
+      });
+    }
+    void notifySystemd("READY");
+  }
+
+  /** What no reload can read again stays in this process's memory; everything else is wiped. */
+  #forgetSecrets(): void {
+    const { secretOrigin } = this.#config;
+    if (secretOrigin !== "flag" && secretOrigin !== "environment") wipeSecrets(this.#config);
+  }
+
+  async #fatal(error: DaemonError): Promise<void> {
+    this.#log?.error(error.message, { next: error.next });
+    if (!isDetached()) this.#io.say(`${this.#io.program}: ${error.message}. ${error.next}`);
+    const timer = setTimeout(() => process.exit(error.exitCode), FATAL_DEADLINE_MS);
+    await this.#daemon?.abandon();
+    clearTimeout(timer);
+    this.#end?.(error.exitCode);
+  }
+
+  async #close(): Promise<void> {
+    this.#pidFile?.remove();
+    this.#lock?.release();
+    this.#log?.warn("stopped");
+    await this.#log?.close();
+  }
+}

@@ -1,0 +1,451 @@
+// Outbound walk step 1: leases rows to main. One standing order at a time, answered when there is
+// something to say. A row is written to before it leaves only when an id must go into it; then the
+// lease takes the write lock and hands the row out after the commit, so an id that was on the wire
+// is in the table. No row's content ends the queue: what cannot be sent becomes send_failed.
+
+import { assert } from "../shared/base/assert.js";
+import type { StoreJob, StoreResult } from "../shared/runtime/messages.js";
+import {
+  OUTBOUND_RECORD_HEADER_BYTES,
+  OutboundBatchWriter,
+  TICKET_NONE,
+} from "../shared/runtime/outbound-batch.js";
+import { writeTransaction } from "../shared/store/busy.js";
+import type { Connection, Statement } from "../shared/store/driver.js";
+import { writeFailure } from "../shared/store/sqlite-error.js";
+import { Calendar } from "./calendar.js";
+import { Discovery } from "./discovery.js";
+import { type Destination, isAddressable, type Lane, Lanes } from "./lanes.js";
+import { type Circumstances, judge, LANE_ROWS_SQL, type RawRow, ROW_SQL } from "./outbound-row.js";
+import { RowWriter, type Sendable } from "./row-writer.js";
+
+type Order = Extract<StoreJob, { kind: "lease" }>;
+type Leased = Extract<StoreResult, { kind: "leased" }>;
+
+/** Rows of one destination a turn. */
+const TURN_ROWS_MAX = 64;
+/** Wait for the write lock while leasing, ms. Short: rows that need no write can go meanwhile. */
+const LEASE_DEADLINE_MS = 50;
+/** Rest after the lock was not to be had, or the disk was full, ms. */
+const WRITE_REST_MS = 100;
+/** Steps of discovery in one poll. */
+const STEPS_MAX = 16;
+/** Rows in flight of which one audit step asks whether they are still what was leased. */
+const AUDIT_ROWS = 128;
+
+export interface OutboxOptions {
+  /** Wall ms since the epoch. */
+  readonly now: () => number;
+  /** Monotonic ms. */
+  readonly monotonic: () => number;
+  readonly randomBytes: (into: Uint8Array) => void;
+  readonly report: (sentence: string) => void;
+  readonly lifeSeconds: number;
+}
+
+/** Rows gathered for one answer. */
+interface Answer {
+  readonly order: Order;
+  readonly writer: OutboundBatchWriter;
+  /** Index of each destination in the batch. */
+  readonly names: Map<Destination, number>;
+  /** New rows, and payload and header bytes, that still fit. */
+  rowsLeft: number;
+  bytesLeft: number;
+}
+
+/** What an attempt changed, so that it can be undone when its transaction fails. */
+interface Attempt {
+  readonly circumstances: Circumstances;
+  readonly writing: boolean;
+  readonly staged: { readonly lane: Lane; readonly rowId: number; readonly row: Sendable }[];
+  readonly before: Map<Lane, { readonly cursor: number; readonly missed: readonly number[] }>;
+  rowsLeft: number;
+  bytesLeft: number;
+}
+
+/** What handling a row came to: handled, or not to be handled in this attempt. */
+type Handled = "done" | "needs a write" | "no room";
+
+export class Outbox {
+  readonly lanes = new Lanes();
+  readonly #db: Connection;
+  readonly #options: OutboxOptions;
+  readonly #writer: RowWriter;
+  readonly #calendar: Calendar;
+  readonly #discovery: Discovery;
+  readonly #laneRows: Statement;
+  readonly #oneRow: Statement;
+  readonly #where: Statement;
+  readonly #dataVersion: Statement;
+  #version: unknown;
+  #lifeMs: number;
+  #order: Order | undefined;
+  #again: { readonly rowId: number; readonly ticket: number }[] = [];
+  /** The last lease had to write: probably the next one has to. */
+  #writing = false;
+  #writesAllowedAt = Number.NEGATIVE_INFINITY;
+  /** Record size of late, to read about as many rows as there is room for. */
+  #recordBytes = 512;
+  #audit: IterableIterator<number> | undefined;
+
+  constructor(db: Connection, options: OutboxOptions) {
+    this.#db = db;
+    this.#options = options;
+    this.#lifeMs = options.lifeSeconds * 1_000;
+    this.#writer = new RowWriter(db, options);
+    this.#calendar = new Calendar(db, {
+      lanes: this.lanes,
+      now: options.now,
+      lifeMs: () => this.#lifeMs,
+      writer: this.#writer,
+    });
+    this.#discovery = new Discovery(db, {
+      lanes: this.lanes,
+      unusable: (ids) => this.#calendar.giveUp(ids),
+      delayed: (id, notBefore) => this.#calendar.lookAt(id, notBefore),
+    });
+    this.#laneRows = db.prepare(LANE_ROWS_SQL).raw();
+    this.#oneRow = db.prepare(ROW_SQL).raw();
+    this.#where = db.prepare("SELECT dst_addr, dst_port FROM outbound_messages WHERE id = ?").raw();
+    this.#dataVersion = db.prepare("PRAGMA data_version").pluck();
+    this.#version = this.#dataVersion.get();
+  }
+
+  /** An order waits. */
+  get waiting(): boolean {
+    return this.#order !== undefined;
+  }
+
+  /** True when `poll` would find more to do at once. */
+  get busy(): boolean {
+    return this.waiting && this.#discovery.due(this.#options.monotonic());
+  }
+
+  configure(lifeSeconds: number): void {
+    this.#lifeMs = lifeSeconds * 1_000;
+  }
+
+  limit(address: string, port: number, rowsMax: number): void {
+    this.lanes.limit(address, port, rowsMax);
+  }
+
+  /** A new order replaces the one that waits; rows that the old one asked for again are kept. */
+  order(order: Order): void {
+    const { rowIds, tickets } = order.again;
+    for (let i = 0; i < rowIds.length; i++) {
+      this.#again.push({ rowId: rowIds[i], ticket: tickets[i] });
+    }
+    this.#order = order;
+  }
+
+  /** Whether another process committed since the last look. */
+  changed(): boolean {
+    const version = this.#dataVersion.get();
+    if (version === this.#version) return false;
+    this.#version = version;
+    this.#discovery.changed();
+    return true;
+  }
+
+  /** A row was not what its settlement said, or came back: look for it. */
+  wantWalk(): void {
+    this.#discovery.wantWalk();
+  }
+
+  /** Answers the order that waits, if there is anything to say; bounded work. */
+  poll(): Leased | undefined {
+    const order = this.#order;
+    if (order === undefined) return undefined;
+    this.changed();
+    const answer: Answer = {
+      order,
+      writer: new OutboundBatchWriter(order.bytesMax),
+      names: new Map(),
+      rowsLeft: order.rowsMax,
+      bytesLeft: order.bytesMax,
+    };
+    const gone = this.#readAgain(answer);
+    this.#calendar.findDue();
+    this.#writeFound();
+    this.#fill(answer);
+    for (let steps = 0; steps < STEPS_MAX && answer.rowsLeft > 0; steps++) {
+      if (!this.#discovery.due(this.#options.monotonic())) break;
+      this.#discovery.step(this.#options.monotonic);
+      this.#writeFound();
+      this.#fill(answer);
+    }
+    if (answer.writer.rows === 0 && gone.length === 0) return undefined;
+    this.#order = undefined;
+    return { kind: "leased", batch: answer.writer.take(), gone: Uint32Array.from(gone) };
+  }
+
+  /**
+   * Now and then: gives up what expired in the table, and frees what nobody will settle. True when
+   * there was more than one step may do.
+   */
+  tend(): boolean {
+    this.#calendar.findExpired();
+    const more = this.#calendar.full;
+    this.#writeFound();
+    this.#auditStep();
+    return more;
+  }
+
+  // --- Rows in flight, once more ------------------------------------------------------------------
+
+  /** Reads rows in flight again. Returns the tickets of those that became another row since. */
+  #readAgain(answer: Answer): number[] {
+    const gone: number[] = [];
+    let done = 0;
+    for (const { rowId, ticket } of this.#again) {
+      const out = this.lanes.outRows.get(rowId);
+      const row = out === undefined ? undefined : this.#inFlight(rowId, out.generation);
+      if (out === undefined || row === undefined) {
+        if (out !== undefined) this.#takeBack(rowId);
+        gone.push(ticket);
+      } else {
+        const bytes = recordBytes(row.payload);
+        if (bytes > answer.bytesLeft && answer.writer.rows > 0) break;
+        answer.bytesLeft -= bytes;
+        append(answer, out.destination, rowId, row, ticket);
+      }
+      done += 1;
+    }
+    this.#again.splice(0, done);
+    return gone;
+  }
+
+  /** The row, while it is what was leased. */
+  #inFlight(rowId: number, generation: number): Sendable | undefined {
+    const where = this.#where.get(rowId) as [unknown, unknown] | undefined;
+    if (where === undefined || !isAddressable(where[0], where[1])) return undefined;
+    const row = this.#oneRow.get(rowId, ...where) as RawRow | undefined;
+    if (row === undefined) return undefined;
+    const judged = judge(row, { ...this.#circumstances(), inFlight: true });
+    if ("refused" in judged || judged.writes !== "nothing") return undefined;
+    return judged.generation === generation ? judged : undefined;
+  }
+
+  /** The row is not main's any more. If it is still work, it is found anew. */
+  #takeBack(rowId: number): void {
+    this.lanes.free(rowId, undefined);
+    this.#discovery.wantWalk();
+    const where = this.#where.get(rowId) as [unknown, unknown] | undefined;
+    if (where === undefined || !isAddressable(where[0], where[1])) return;
+    const lane = this.lanes.of(where[0] as string, where[1] as number)?.lanes[1];
+    if (lane !== undefined) this.lanes.note(lane, rowId);
+  }
+
+  #auditStep(): void {
+    this.#audit ??= this.lanes.outRows.keys();
+    for (let rows = 0; rows < AUDIT_ROWS; rows++) {
+      const { value: rowId, done } = this.#audit.next();
+      if (done === true) {
+        this.#audit = undefined;
+        return;
+      }
+      const out = this.lanes.outRows.get(rowId);
+      if (out !== undefined && this.#inFlight(rowId, out.generation) === undefined) {
+        this.#takeBack(rowId);
+      }
+    }
+  }
+
+  // --- New rows -----------------------------------------------------------------------------------
+
+  #fill(answer: Answer): void {
+    const { lanes } = this;
+    const writable = this.#options.monotonic() >= this.#writesAllowedAt;
+    if (writable) lanes.release();
+    if (answer.rowsLeft <= 0 || lanes.nextReady === undefined) return;
+    if (!this.#writing || !writable) this.#attempt(answer, false);
+    if (!writable || (!this.#writing && !lanes.anyHeld)) return;
+    lanes.release();
+    this.#write(() => this.#attempt(answer, true), () => this.#attempt(answer, false));
+  }
+
+  /** Writes what the calendar found. */
+  #writeFound(): void {
+    if (!this.#calendar.found || this.#options.monotonic() < this.#writesAllowedAt) return;
+    this.#write(
+      () => {
+        const options = { deadlineMs: LEASE_DEADLINE_MS };
+        this.#calendar.written(
+          writeTransaction(this.#db, () => this.#calendar.write(), options),
+        );
+      },
+      () => this.#calendar.forget(),
+    );
+  }
+
+  /** Runs a step that writes; when the lock or the room is not to be had, rests and does without. */
+  #write(step: () => void, without: () => void): void {
+    try {
+      step();
+    } catch (thrown) {
+      const failure = writeFailure(thrown);
+      if (failure === "broken") throw thrown;
+      if (failure === "full") {
+        this.#options.report("no room left on the disk: rows that need an id or a verdict wait");
+      }
+      this.#writesAllowedAt = this.#options.monotonic() + WRITE_REST_MS;
+      without();
+    }
+  }
+
+  /** Takes turns until the order is full; hands out only what is committed. */
+  #attempt(answer: Answer, writing: boolean): void {
+    const attempt: Attempt = {
+      circumstances: this.#circumstances(),
+      writing,
+      staged: [],
+      before: new Map(),
+      rowsLeft: answer.rowsLeft,
+      bytesLeft: answer.bytesLeft,
+    };
+    const firstFits = answer.writer.rows === 0;
+    try {
+      const turns = (): void => this.#turns(attempt, firstFits);
+      if (writing) writeTransaction(this.#db, turns, { deadlineMs: LEASE_DEADLINE_MS });
+      else turns();
+    } catch (thrown) {
+      this.#undo(attempt);
+      throw thrown;
+    }
+    if (writing) this.#writing = attempt.staged.some(({ row }) => row.writes !== "nothing");
+    for (const { lane, rowId, row } of attempt.staged) {
+      append(answer, lane.destination, rowId, row, TICKET_NONE);
+    }
+    answer.rowsLeft = attempt.rowsLeft;
+    answer.bytesLeft = attempt.bytesLeft;
+  }
+
+  #circumstances(): Circumstances {
+    return {
+      now: this.#options.now(),
+      lifeMs: this.#lifeMs,
+      inFlight: false,
+      freshId: () => this.#writer.freshId(),
+    };
+  }
+
+  #undo(attempt: Attempt): void {
+    for (const { rowId, row } of attempt.staged) this.lanes.free(rowId, row.generation);
+    for (const [lane, { cursor, missed }] of attempt.before) {
+      lane.cursor = cursor;
+      for (const id of missed) lane.missed.add(id);
+      this.lanes.stir(lane);
+    }
+  }
+
+  #turns(attempt: Attempt, firstFits: boolean): void {
+    while (attempt.rowsLeft > 0) {
+      const destination = this.lanes.nextReady;
+      if (destination === undefined) return;
+      const lane = destination.next;
+      const room = destination.limit - destination.out;
+      const full =
+        lane !== undefined && room > 0 && this.#turn(attempt, lane, room, firstFits) === "no room";
+      this.lanes.turn(destination);
+      if (full) return;
+    }
+  }
+
+  #turn(attempt: Attempt, lane: Lane, room: number, firstFits: boolean): Handled {
+    if (!attempt.before.has(lane)) {
+      attempt.before.set(lane, { cursor: lane.cursor, missed: [...lane.missed] });
+    }
+    const fitting = Math.ceil(attempt.bytesLeft / this.#recordBytes) + 1;
+    const rows = Math.min(TURN_ROWS_MAX, room, attempt.rowsLeft, fitting);
+    const { address, port } = lane.destination;
+    if (lane.missed.size > 0) return this.#missedRows(attempt, lane, rows, firstFits);
+    const found = this.#laneRows.all(address, port, lane.priority, lane.cursor, rows) as RawRow[];
+    for (const row of found) {
+      const handled = this.#handle(attempt, lane, row, firstFits);
+      if (handled === "needs a write") this.lanes.hold(lane);
+      if (handled !== "done") return handled;
+      lane.cursor = row[0];
+      this.#discovery.passed(row[0]);
+    }
+    if (found.length < rows) lane.dry = true;
+    if (found.length > 0) this.lanes.used(lane);
+    return "done";
+  }
+
+  #missedRows(attempt: Attempt, lane: Lane, rows: number, firstFits: boolean): Handled {
+    const { address, port } = lane.destination;
+    let left = rows;
+    for (const id of lane.missed) {
+      if (left === 0) break;
+      left -= 1;
+      const row = this.#oneRow.get(id, address, port) as RawRow | undefined;
+      const handled =
+        row === undefined ? "done" : this.#handle(attempt, lane, row, firstFits);
+      if (handled === "needs a write") this.lanes.hold(lane);
+      if (handled !== "done") return handled;
+      lane.missed.delete(id);
+    }
+    return "done";
+  }
+
+  #handle(attempt: Attempt, lane: Lane, row: RawRow, firstFits: boolean): Handled {
+    const rowId = row[0];
+    const out = this.lanes.outRows.get(rowId);
+    if (out !== undefined && out.generation === row[5]) return "done";
+    let judged = judge(row, attempt.circumstances);
+    if (!("refused" in judged)) {
+      const bytes = recordBytes(judged.payload);
+      const first = firstFits && attempt.staged.length === 0;
+      if (bytes > attempt.bytesLeft && !first) return "no room";
+      if (judged.writes !== "nothing") {
+        if (!attempt.writing) return "needs a write";
+        judged = this.#writer.write(row, judged, attempt.circumstances);
+      }
+    }
+    if ("refused" in judged) {
+      if (!attempt.writing) return "needs a write";
+      this.#writer.fail(rowId, judged.refused);
+      return "done";
+    }
+    const bytes = recordBytes(judged.payload);
+    this.#recordBytes += (bytes - this.#recordBytes) / 16;
+    attempt.bytesLeft -= bytes;
+    attempt.rowsLeft -= 1;
+    attempt.staged.push({ lane, rowId, row: judged });
+    this.lanes.lend(rowId, { destination: lane.destination, generation: judged.generation });
+    return "done";
+  }
+}
+
+/** Bytes of a record in a batch; the writer rounds up alike. */
+const recordBytes = (payload: Uint8Array): number =>
+  (OUTBOUND_RECORD_HEADER_BYTES + payload.length + 7) & ~7;
+
+function append(
+  answer: Answer,
+  destination: Destination,
+  rowId: number,
+  row: Sendable,
+  ticket: number,
+): void {
+  const { names, writer } = answer;
+  let index = names.get(destination);
+  if (index === undefined) {
+    index = writer.destination(destination.address, destination.port);
+    names.set(destination, index);
+  }
+  const { expiresAt, generation, retries, released, priority } = row;
+  const record = {
+    rowId,
+    expiresAt,
+    destination: index,
+    generation,
+    attempts: retries,
+    ticket,
+    released,
+    priority,
+  };
+  const appended = writer.append(record, row.id, row.payload);
+  assert(appended, "the room of a batch is counted before rows are taken for it");
+}

@@ -1,0 +1,85 @@
+// What a start has to put right in the tables, in one transaction: rows that an earlier run had in
+// hand, ids that would block the table, messages that an older daemon stored and did not acknowledge.
+
+import { messageIdFromHex } from "../shared/protocol/message-id.js";
+import type { StoreOpened } from "../shared/runtime/messages.js";
+import { writeTransaction } from "../shared/store/busy.js";
+import type { Connection } from "../shared/store/driver.js";
+import { bringIdsDown } from "../shared/store/migrate.js";
+import { WORKED } from "../shared/store/schema.js";
+import { timeText } from "../shared/store/text-time.js";
+
+/** Messages acknowledged for an older daemon at one start. */
+const UNACKNOWLEDGED_MAX = 65_536;
+
+export type Recovered = Pick<StoreOpened, "recoveredRows" | "sealedUntil" | "unacknowledged">;
+
+/** `now`: wall ms since the epoch. */
+export function recover(db: Connection, now: number, deadlineMs: number): Recovered {
+  return writeTransaction(
+    db,
+    () => {
+      bringIdsDown(db);
+      let recoveredRows = 0;
+      for (const part of ["not_before IS NULL", "not_before IS NOT NULL"]) {
+        recoveredRows += db
+          .prepare(
+            `UPDATE outbound_messages SET state = 'pending', updated_at = ?
+             WHERE ${WORKED} AND ${part} AND state = 'sending'`,
+          )
+          .run(timeText(now)).changes;
+      }
+      const unacknowledged = acknowledgeOld(db, now);
+      return { recoveredRows, unacknowledged, sealedUntil: sealedUntil(db) };
+    },
+    { deadlineMs },
+  );
+}
+
+function acknowledgeOld(db: Connection, now: number): StoreOpened["unacknowledged"] {
+  const found = db
+    .prepare(
+      `SELECT id, message_id, src_addr, src_port FROM inbound_messages
+       WHERE state = 'received' ORDER BY id LIMIT ${UNACKNOWLEDGED_MAX}`,
+    )
+    .raw()
+    .all() as [number, unknown, unknown, unknown][];
+  const mark = db.prepare(
+    `UPDATE inbound_messages SET state = ?, ack_sent = ?, ack_sent_at = ?, updated_at = ?
+     WHERE id = ?`,
+  );
+  const text = timeText(now);
+  const unacknowledged: { messageId: string; address: string; port: number }[] = [];
+  for (const [id, messageId, address, port] of found) {
+    const sound =
+      typeof messageId === "string" &&
+      messageIdFromHex(messageId) !== undefined &&
+      typeof address === "string" &&
+      typeof port === "number";
+    if (sound) unacknowledged.push({ messageId, address, port });
+    mark.run(sound ? "ack_sent" : "ack_failed", sound ? 1 : 0, sound ? text : null, text, id);
+  }
+  return unacknowledged;
+}
+
+const SEALED_UNTIL = "sealed_until";
+
+function sealedUntil(db: Connection): bigint {
+  const value = db
+    .prepare("SELECT value FROM meta WHERE key = ?")
+    .pluck()
+    .safeIntegers()
+    .get(SEALED_UNTIL);
+  return typeof value === "bigint" ? value : 0n;
+}
+
+/** Prepares the write that makes durable which stamps may have been sealed; they only rise. */
+export function sealedUntilWriter(db: Connection): (stamp: bigint, deadlineMs: number) => void {
+  const write = db.prepare(
+    `INSERT INTO meta(key, value) VALUES ('${SEALED_UNTIL}', ?)
+     ON CONFLICT(key) DO UPDATE SET value = max(value, excluded.value)`,
+  );
+  return (stamp, deadlineMs) => {
+    writeTransaction(db, () => write.run(stamp), { deadlineMs });
+  };
+}

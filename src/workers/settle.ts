@@ -1,0 +1,133 @@
+// Outbound walk step 5: what became of rows, in one transaction. Every write names the generation that
+// was sent and a state that is still worked on, so a row that its owner deleted, redrove, cancelled
+// or re-addressed meanwhile is left alone; that is no error.
+
+import type { Settlement } from "../shared/protocol/settlement.js";
+import { writeTransaction } from "../shared/store/busy.js";
+import type { Connection, Statement } from "../shared/store/driver.js";
+import { WORKED } from "../shared/store/schema.js";
+import { timeText } from "../shared/store/text-time.js";
+import type { Lanes } from "./lanes.js";
+
+const ID_RANGE = `id BETWEEN ? AND ? AND generation = ? AND ${WORKED}`;
+
+export class Settler {
+  readonly #db: Connection;
+  readonly #lanes: Lanes;
+  readonly #now: () => number;
+  readonly #acknowledged: Statement;
+  readonly #waiting: Statement;
+  readonly #failed: Statement;
+
+  /** `now`: wall ms since the epoch. */
+  constructor(db: Connection, lanes: Lanes, now: () => number) {
+    this.#db = db;
+    this.#lanes = lanes;
+    this.#now = now;
+    this.#acknowledged = db.prepare(
+      `UPDATE outbound_messages SET state = 'acknowledged', ack_received_at = ?,
+         sent_at = coalesce(sent_at, ?), next_attempt_at = NULL, updated_at = ?
+       WHERE ${ID_RANGE}`,
+    );
+    this.#waiting = db.prepare(
+      `UPDATE outbound_messages SET state = 'sent', retry_count = ?, sent_at = ?,
+         next_attempt_at = ?, updated_at = ?
+       WHERE ${ID_RANGE}`,
+    );
+    this.#failed = db.prepare(
+      `UPDATE outbound_messages SET state = 'send_failed', last_error = ?, next_attempt_at = NULL,
+         updated_at = ?
+       WHERE ${ID_RANGE}`,
+    );
+  }
+
+  /**
+   * Writes a settlement; returns the rows changed. When it throws, nothing was, and the same
+   * settlement may be tried again.
+   */
+  settle(settlement: Settlement, deadlineMs: number): number {
+    const rows = rowsOf(settlement);
+    if (rows === 0) return 0;
+    const write = (): number =>
+      this.#acknowledge(settlement) + this.#wait(settlement) + this.#fail(settlement);
+    const changed = writeTransaction(this.#db, write, { deadlineMs });
+    const { acknowledged, failed } = settlement;
+    for (let i = 0; i < acknowledged.rowIds.length; i++) {
+      this.#lanes.free(acknowledged.rowIds[i], acknowledged.generations[i]);
+    }
+    for (const { rowId, generation } of failed) this.#lanes.free(rowId, generation);
+    return changed;
+  }
+
+  /** One UPDATE for each run of neighbouring ids: ACKs mostly come in the order of the rows. */
+  #acknowledge({ acknowledged }: Settlement): number {
+    const { rowIds, generations } = inOrder(acknowledged);
+    const now = timeText(this.#now());
+    let changed = 0;
+    for (let from = 0; from < rowIds.length; ) {
+      let to = from + 1;
+      while (
+        to < rowIds.length &&
+        rowIds[to] === rowIds[to - 1] + 1 &&
+        generations[to] === generations[from]
+      ) {
+        to += 1;
+      }
+      const generation = generations[from];
+      changed += this.#acknowledged.run(
+        now,
+        now,
+        now,
+        rowIds[from],
+        rowIds[to - 1],
+        generation,
+      ).changes;
+      from = to;
+    }
+    return changed;
+  }
+
+  #wait({ waiting }: Settlement): number {
+    const { rowIds, generations, attempts, sentAt, nextAttemptAt } = waiting;
+    const now = timeText(this.#now());
+    let changed = 0;
+    for (let i = 0; i < rowIds.length; i++) {
+      changed += this.#waiting.run(
+        attempts[i],
+        timeText(sentAt[i]),
+        timeText(nextAttemptAt[i]),
+        now,
+        rowIds[i],
+        rowIds[i],
+        generations[i],
+      ).changes;
+    }
+    return changed;
+  }
+
+  #fail({ failed }: Settlement): number {
+    const now = timeText(this.#now());
+    let changed = 0;
+    for (const { rowId, generation, reason } of failed) {
+      changed += this.#failed.run(reason, now, rowId, rowId, generation).changes;
+    }
+    return changed;
+  }
+}
+
+/** Rows that a settlement names. */
+export const rowsOf = ({ acknowledged, waiting, failed }: Settlement): number =>
+  acknowledged.rowIds.length + waiting.rowIds.length + failed.length;
+
+/** Acknowledged rows by id; a copy where they were not in order. */
+function inOrder(rows: Settlement["acknowledged"]): Settlement["acknowledged"] {
+  const { rowIds, generations } = rows;
+  let sorted = true;
+  for (let i = 1; i < rowIds.length && sorted; i++) sorted = rowIds[i - 1] <= rowIds[i];
+  if (sorted) return rows;
+  const order = Uint32Array.from(rowIds, (_, i) => i).sort((a, b) => rowIds[a] - rowIds[b]);
+  return {
+    rowIds: Float64Array.from(order, (i) => rowIds[i]),
+    generations: Uint32Array.from(order, (i) => generations[i]),
+  };
+}

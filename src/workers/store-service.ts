@@ -1,0 +1,309 @@
+// The store as db.worker.ts offers it: one job after another on one connection, so that everything
+// written to the file by the daemon is in one order. Also keeps the time: looks for rows when another
+// process committed, and tends what is due when nothing else is.
+
+import { statSync } from "node:fs";
+import { DaemonError, errorData, type ErrorData } from "../shared/base/errors.js";
+import type {
+  StoreJob,
+  StoreOpened,
+  StoreOptions,
+  StoreResult,
+} from "../shared/runtime/messages.js";
+import { nap } from "../shared/store/busy.js";
+import type { Connection } from "../shared/store/driver.js";
+import { openDatabaseFile } from "../shared/store/open.js";
+import { SCHEMA_VERSION } from "../shared/store/schema.js";
+import { storeError, writeFailure } from "../shared/store/sqlite-error.js";
+import { randomBytes } from "./aead.js";
+import { Inbox } from "./inbox.js";
+import { Outbox } from "./outbox.js";
+import { payloadDigest } from "./payload-digest.js";
+import { recover, sealedUntilWriter } from "./recover.js";
+import { Reporter } from "./reporter.js";
+import { Retention } from "./retention.js";
+import { rowsOf, Settler } from "./settle.js";
+import { Wake } from "./wake.js";
+
+/** Wait for the write lock before a job is given back as busy, ms. */
+const JOB_DEADLINE_MS = 500;
+const OPEN_DEADLINE_MS = 10_000;
+/** While an order waits: look at least this often, ms. Source: store.md, waking up. */
+const POLL_MS = 25;
+/** After an event of the WAL the commit is not visible yet: looks, and naps between them. */
+const LOOKS = 9;
+const LOOK_NAP_MS = 0.2;
+const TEND_MS = 1_000;
+const TEND_SOON_MS = 20;
+const FILE_CHECK_MS = 60_000;
+/** A WAL of this size means that a reader keeps it from being reset, bytes. */
+const WAL_BYTES_ALARM = 256 * 1_024 * 1_024;
+
+type Post = (result: StoreResult, transfer: readonly ArrayBuffer[]) => void;
+
+/** Everything that exists while the database is open. */
+interface Open {
+  readonly db: Connection;
+  readonly path: string;
+  readonly inode: number;
+  readonly outbox: Outbox;
+  readonly inbox: Inbox;
+  readonly settler: Settler;
+  readonly retention: Retention;
+  readonly wake: Wake;
+  readonly setSealedUntil: (stamp: bigint, deadlineMs: number) => void;
+}
+
+export class StoreService {
+  readonly #post: Post;
+  readonly #reporter: Reporter;
+  #open: Open | undefined;
+  /** This thread wrote to the WAL since its last event. */
+  #wrote = false;
+  #pollTimer: NodeJS.Timeout | undefined;
+  #tendTimer: NodeJS.Timeout | undefined;
+  #soon: NodeJS.Immediate | undefined;
+  #fileCheckedAt = 0;
+  #walAlarmed = false;
+
+  constructor(post: Post) {
+    this.#post = post;
+    this.#reporter = new Reporter(
+      (sentence) => post({ kind: "reported", sentence }, []),
+      () => performance.now(),
+    );
+  }
+
+  // --- Control ------------------------------------------------------------------------------------
+
+  open(options: StoreOptions): StoreOpened | { readonly error: ErrorData } {
+    try {
+      const { path, synchronous, pagesMax, quotaBytes, lifeSeconds } = options;
+      const opened = openDatabaseFile(path, {
+        role: "daemon",
+        create: true,
+        synchronous,
+        pagesMax,
+        digestOf: payloadDigest,
+      });
+      const { db } = opened;
+      const recovered = recover(db, Date.now(), OPEN_DEADLINE_MS);
+      const now = (): number => Date.now();
+      const report = (sentence: string): void => this.#reporter.report(sentence);
+      const outbox = new Outbox(db, {
+        now,
+        monotonic: () => performance.now(),
+        randomBytes,
+        report,
+        lifeSeconds,
+      });
+      this.#open = {
+        db,
+        path: opened.path,
+        inode: statSync(opened.path).ino,
+        outbox,
+        inbox: new Inbox(db, { digestOf: payloadDigest, report, now, quotaBytes }),
+        settler: new Settler(db, outbox.lanes, now),
+        retention: new Retention(db, { now, report }),
+        wake: new Wake(opened.path, {
+          onDoorbell: () => this.#answer(),
+          onWal: () => this.#walChanged(),
+          report,
+        }),
+        setSealedUntil: sealedUntilWriter(db),
+      };
+      this.#open.wake.start();
+      this.#tendLater(TEND_MS);
+      return { schemaVersion: SCHEMA_VERSION, migrated: opened.migrated, ...recovered };
+    } catch (thrown) {
+      this.close();
+      return { error: errorData(storeError(options.path, thrown)) };
+    }
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    const open = this.#open;
+    if (open === undefined) return {};
+    return {
+      rows_out: open.outbox.lanes.outRows.size,
+      destinations_known: open.outbox.lanes.destinations.size,
+      tombstones_evicted: open.retention.evicted,
+    };
+  }
+
+  /** Checkpoints and closes; what comes afterwards is ignored. */
+  close(): void {
+    const open = this.#open;
+    this.#stop();
+    if (open === undefined) return;
+    try {
+      open.db.pragma("wal_checkpoint(TRUNCATE)");
+    } catch {
+      // A reader is in the way: the log is replayed at the next start.
+    }
+    open.db.close();
+  }
+
+  // --- Jobs ---------------------------------------------------------------------------------------
+
+  handle(job: StoreJob): void {
+    const open = this.#open;
+    if (open === undefined) return;
+    switch (job.kind) {
+      case "lease":
+        open.outbox.order(job);
+        this.#answer();
+        return;
+      case "limit":
+        open.outbox.limit(job.address, job.port, job.rowsMax);
+        this.#answer();
+        return;
+      case "store":
+        this.#guarded("store", () => {
+          open.inbox.store(job.batch, JOB_DEADLINE_MS);
+          this.#post({ kind: "stored", batch: job.batch }, [job.batch.bytes]);
+        });
+        return;
+      case "settle":
+        this.#guarded("settle", () => {
+          const rows = open.settler.settle(job.settlement, JOB_DEADLINE_MS);
+          if (rows < rowsOf(job.settlement)) open.outbox.wantWalk();
+          this.#post({ kind: "settled", rows }, []);
+        });
+        this.#answer();
+        return;
+      case "reserve":
+        this.#guarded("reserve", () => {
+          open.setSealedUntil(job.stamp, JOB_DEADLINE_MS);
+          this.#post({ kind: "reserved", stamp: job.stamp }, []);
+        });
+        return;
+      case "configure":
+        open.outbox.configure(job.lifeSeconds);
+        open.inbox.configure(job.quotaBytes);
+        return;
+    }
+  }
+
+  /** Runs a job that writes; says busy or full, or that the store must not go on. */
+  #guarded(job: "store" | "settle" | "reserve", run: () => void): void {
+    this.#wrote = true;
+    try {
+      run();
+    } catch (thrown) {
+      const code = writeFailure(thrown);
+      if (code === "broken") this.#break(thrown);
+      else this.#post({ kind: "failed", job, code }, []);
+    }
+  }
+
+  /** A failed sync, a damaged file, or a bug: what is on disk is unknown, so nothing goes on. */
+  #break(thrown: unknown): void {
+    const open = this.#open;
+    if (open === undefined) return;
+    this.#stop();
+    try {
+      open.db.close();
+    } catch {
+      // It is broken already.
+    }
+    this.#post({ kind: "broken", error: errorData(storeError(open.path, thrown)) }, []);
+  }
+
+  #stop(): void {
+    this.#open?.wake.stop();
+    this.#open = undefined;
+    clearTimeout(this.#pollTimer);
+    clearTimeout(this.#tendTimer);
+    clearImmediate(this.#soon);
+    this.#pollTimer = undefined;
+    this.#tendTimer = undefined;
+    this.#soon = undefined;
+  }
+
+  // --- Time ---------------------------------------------------------------------------------------
+
+  /** Answers the order that waits, or arranges to look again. */
+  #answer(): void {
+    const open = this.#open;
+    if (open === undefined || !open.outbox.waiting) return;
+    try {
+      const leased = open.outbox.poll();
+      if (leased !== undefined) {
+        this.#wrote = true;
+        this.#post(leased, [leased.batch.bytes]);
+      }
+    } catch (thrown) {
+      // A read that found a lock in its way is tried again at the next look.
+      if (writeFailure(thrown) !== "busy") return this.#break(thrown);
+    }
+    if (!open.outbox.waiting) return;
+    if (open.outbox.busy) {
+      this.#soon ??= setImmediate(() => {
+        this.#soon = undefined;
+        this.#answer();
+      });
+    } else {
+      this.#pollTimer ??= setTimeout(() => {
+        this.#pollTimer = undefined;
+        this.#answer();
+      }, POLL_MS);
+    }
+  }
+
+  #walChanged(): void {
+    const open = this.#open;
+    if (open === undefined || !open.outbox.waiting) return;
+    const looks = this.#wrote ? 1 : LOOKS;
+    this.#wrote = false;
+    for (let look = 1; look <= looks; look++) {
+      if (open.outbox.changed()) {
+        this.#answer();
+        return;
+      }
+      if (look < looks) nap(LOOK_NAP_MS);
+    }
+  }
+
+  #tendLater(delayMs: number): void {
+    this.#tendTimer = setTimeout(() => this.#tend(), delayMs);
+  }
+
+  #tend(): void {
+    const open = this.#open;
+    if (open === undefined) return;
+    let more = false;
+    try {
+      more = open.outbox.tend();
+      more = open.retention.step(0) || more;
+      this.#checkFile(open);
+    } catch (thrown) {
+      if (writeFailure(thrown) === "broken") return this.#break(thrown);
+    }
+    this.#reporter.flush();
+    this.#tendLater(more ? TEND_SOON_MS : TEND_MS);
+  }
+
+  /** The path must still name the file that is open, or messages go where nobody looks. */
+  #checkFile({ path, inode, wake }: Open): void {
+    const now = performance.now();
+    if (now - this.#fileCheckedAt < FILE_CHECK_MS) return;
+    this.#fileCheckedAt = now;
+    wake.start();
+    if (statSync(path, { throwIfNoEntry: false })?.ino !== inode) {
+      throw new DaemonError(
+        "ERR_DB_IO",
+        `${path} was deleted or replaced while it was in use`,
+        "put the file back, with its -wal, then start the daemon again",
+      );
+    }
+    const walBytes = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+    if (walBytes > WAL_BYTES_ALARM && !this.#walAlarmed) {
+      const mebibytes = Math.round(walBytes / 1_048_576);
+      this.#reporter.report(
+        `the write-ahead log has ${mebibytes} MiB: a program keeps a read transaction open`,
+      );
+    }
+    this.#walAlarmed = walBytes > WAL_BYTES_ALARM;
+  }
+}

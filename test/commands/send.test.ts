@@ -1,0 +1,498 @@
+import assert from "node:assert/strict";
+import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import type { Connection } from "../../src/shared/store/driver.js";
+import { database, endOf, folder, idOf, run, start, until } from "./programs.js";
+
+const ID = "0123456789abcdef01234567";
+
+interface OutboundRow {
+  readonly id: number;
+  readonly message_id: string | null;
+  readonly dst_addr: string;
+  readonly dst_port: number;
+  readonly payload: string;
+  readonly state: string;
+  readonly priority: number;
+  readonly not_before: string | null;
+  readonly expires_at: string | null;
+}
+
+const rowsOf = (db: Connection): readonly OutboundRow[] =>
+  db.prepare("SELECT * FROM outbound_messages ORDER BY id").all() as OutboundRow[];
+
+describe("sg-send", { concurrency: 2 }, () => {
+  test("a payload is queued byte for byte and reported as JSON", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const payload = ' { "b" : 1.50, "a":"\\u00e9 é" }\t';
+
+    const ended = await run(t, "sg-send", ["10.0.0.2", "61773", payload], { directory });
+
+    const text = `{
+  "status": "queued",
+  "row_id": 1,
+  "message_id": null,
+  "dst_addr": "10.0.0.2",
+  "dst_port": 61773
+}
+`;
+    assert.deepEqual(ended, { code: 0, stdout: text, stderr: "" });
+    const [row] = rowsOf(db);
+    assert.equal(row.payload, payload);
+    assert.equal(row.message_id, null);
+    assert.equal(row.state, "pending");
+    assert.equal(row.priority, 1);
+    assert.equal(statSync(join(directory, "securedgram.db-doorbell")).mode & 0o777, 0o600);
+  });
+
+  test("-m gives the message its id, lower-cased and trimmed, as its last member", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+
+    const line = ["-m", ` ${ID.toUpperCase()} `, "host.example", "1", '{"a": 1 }'];
+    const ended = await run(t, "sg-send", line, { directory });
+
+    assert.equal(JSON.parse(ended.stdout).message_id, ID);
+    const [row] = rowsOf(db);
+    assert.equal(row.message_id, ID);
+    assert.equal(row.payload, `{"a": 1 ,"message_id":"${ID}"}`);
+  });
+
+  test("an id that the payload brings is the row's id", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const payload = `{"message_id":"${ID}"}`;
+
+    const ended = await run(t, "sg-send", ["-m", ID, "host", "65535", payload], { directory });
+
+    assert.equal(ended.code, 0);
+    assert.equal(rowsOf(db)[0].payload, payload);
+    const again = await run(t, "sg-send", ["host", "65535", payload], { directory });
+    assert.equal(again.code, 1);
+    assert.match(again.stderr, /already queued under this id/);
+  });
+
+  test("the payload may come from a file, from - or from a pipe", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    writeFileSync(join(directory, "p.json"), '{"from":"file"}\n');
+    const stdin = '{"from":"pipe"}';
+
+    await run(t, "sg-send", ["-qfp.json", "h", "1"], { directory });
+    await run(t, "sg-send", ["--file", "p.json", "h", "1", "-q"], { directory });
+    await run(t, "sg-send", ["h", "1", "-"], { directory, stdin });
+    await run(t, "sg-send", ["h", "1"], { directory, stdin });
+
+    const payloads = rowsOf(db).map(({ payload }) => payload);
+    assert.deepEqual(payloads, ['{"from":"file"}\n', '{"from":"file"}\n', stdin, stdin]);
+  });
+
+  test("-q is silent", async (t) => {
+    const directory = folder(t);
+    database(t, directory);
+
+    const ended = await run(t, "sg-send", ["-q", "h", "1", "{}"], { directory });
+
+    assert.deepEqual(ended, { code: 0, stdout: "", stderr: "" });
+  });
+
+  test("priority and times go into their columns", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const times = ["--not-before", "2090-01-01T10:00:00+02:00", "--expires=2090-01-02"];
+
+    await run(t, "sg-send", ["--priority", "urgent", ...times, "h", "1", "{}"], { directory });
+    const before = Date.now();
+    await run(t, "sg-send", ["--priority", "bulk", "--expires", "2h", "h", "1", "{}"], {
+      directory,
+    });
+
+    const [first, second] = rowsOf(db);
+    assert.equal(first.priority, 3);
+    assert.equal(first.not_before, "2090-01-01T08:00:00.000");
+    assert.equal(first.expires_at, "2090-01-02T00:00:00.000");
+    assert.equal(second.priority, 0);
+    const expiresMs = Date.parse(`${second.expires_at}Z`);
+    assert.ok(expiresMs >= before + 7_200_000 && expiresMs < before + 7_260_000);
+  });
+
+  test("the database is the flag's, else the environment's, else that of .env", async (t) => {
+    const directory = folder(t);
+    const byFlag = database(t, directory, "flag.db");
+    const byVariable = database(t, directory, "variable.db");
+    const byFile = database(t, directory, "file.db");
+    writeFileSync(join(directory, ".env"), "# mine\nSECUREDGRAM_DB='file.db'\n");
+    const environment = { SECUREDGRAM_DB: "variable.db" };
+    const line = ["h", "1", "{}"];
+
+    await run(t, "sg-send", ["--db", "flag.db", ...line], { directory, environment });
+    await run(t, "sg-send", line, { directory, environment });
+    await run(t, "sg-send", line, { directory });
+
+    assert.deepEqual(
+      [byFlag, byVariable, byFile].map((db) => rowsOf(db).length),
+      [1, 1, 1],
+    );
+  });
+
+  test("each line of --json-lines is a message, in order, blank ones skipped", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const lines = Array.from({ length: 1_500 }, (_, n) => `{"n":${n}}`);
+    const stdin = `${lines.slice(0, 700).join("\n")}\r\n\n  \n${lines.slice(700).join("\n")}`;
+
+    const ended = await run(t, "sg-send", ["--json-lines", "h", "9"], { directory, stdin });
+
+    assert.equal(ended.stderr, "");
+    const printed = ended.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    assert.equal(printed.length, 1_500);
+    assert.deepEqual(printed[1_499], {
+      status: "queued",
+      row_id: 1_500,
+      message_id: null,
+      dst_addr: "h",
+      dst_port: 9,
+    });
+    const numbers = rowsOf(db).map(({ payload }) => JSON.parse(payload).n);
+    assert.deepEqual(numbers, [...numbers.keys()]);
+  });
+
+  test("lines of --json-lines are queued while the pipe stays open", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const child = start(t, "sg-send", ["-q", "--json-lines", "h", "9"], { directory });
+    const ended = endOf(child);
+
+    child.stdin?.write('{"n":0}\n{"n":');
+    await until(() => rowsOf(db).length === 1, "the whole line is queued");
+    child.stdin?.end("1}");
+
+    assert.equal((await ended).code, 0);
+    assert.equal(rowsOf(db).length, 2);
+  });
+
+  test("a bad line stops --json-lines behind the good ones, and says how many", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const stdin = '{"n":0}\n{"n":1}\n{"n":\n{"n":3}\n';
+
+    const ended = await run(t, "sg-send", ["-q", "--json-lines", "h", "9"], { directory, stdin });
+
+    assert.equal(ended.code, 1);
+    assert.equal(rowsOf(db).length, 2);
+    assert.match(
+      ended.stderr,
+      /^sg-send: line 3: payload is not valid JSON \(byte 5\) \(messages queued so far: 2\)\. Correct it there\.\n$/,
+    );
+  });
+
+  test("two senders and a process that holds the write lock all succeed", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const lines = Array.from({ length: 300 }, (_, n) => `{"n":${n}}`).join("\n");
+
+    db.exec("BEGIN IMMEDIATE");
+    db.prepare("INSERT INTO meta(key, value) VALUES ('test', 1)").run();
+    const sends = [1, 2].map((port) =>
+      run(t, "sg-send", ["-q", "--json-lines", "h", String(port)], { directory, stdin: lines }),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    db.exec("COMMIT");
+    const ended = await Promise.all(sends);
+
+    assert.deepEqual(
+      ended.map(({ code, stderr }) => `${code}${stderr}`),
+      ["0", "0"],
+    );
+    assert.equal(rowsOf(db).length, 600);
+  });
+
+  test("the doorbell rings after each commit and stays one byte", async (t) => {
+    const directory = folder(t);
+    database(t, directory);
+    const bell = join(directory, "securedgram.db-doorbell");
+
+    await run(t, "sg-send", ["-q", "h", "1", "{}"], { directory });
+    const first = statSync(bell);
+    await run(t, "sg-send", ["-q", "h", "1", "{}"], { directory });
+    const second = statSync(bell);
+
+    assert.equal(second.size, 1);
+    assert.ok(second.mtimeMs > first.mtimeMs);
+    await run(t, "sg-send", ["-q", "h", "1", "{"], { directory });
+    assert.equal(statSync(bell).mtimeMs, second.mtimeMs);
+  });
+
+  test("hostile strings are data in every place", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const hostile = "'); DROP TABLE outbound_messages; --";
+    const payload = JSON.stringify({
+      [hostile]: "\u001b[31m\u0000",
+      __proto__x: "$(id)",
+      "": "\u202e",
+    });
+
+    const ended = await run(t, "sg-send", ["-q", "--", "0x10", "1", payload], { directory });
+    const asHost = await run(t, "sg-send", ["h;\u001b[31m", "1", payload], { directory });
+    const asFlag = await run(t, "sg-send", ["--\u001b[31m\nforged", "h", "1", "{}"], { directory });
+
+    assert.equal(ended.code, 0);
+    assert.equal(rowsOf(db)[0].payload, payload);
+    assert.equal(rowsOf(db)[0].dst_addr, "0x10");
+    for (const refused of [asHost, asFlag]) {
+      assert.equal(refused.code, 2);
+      assert.match(refused.stderr, /^[\x20-\x7e]*\n$/);
+    }
+  });
+});
+
+interface Refusal {
+  readonly name: string;
+  readonly line: readonly string[];
+  readonly stdin?: string | Uint8Array;
+  readonly code: number;
+  readonly says: string;
+}
+
+const LARGE = `{"a":"${"x".repeat(70_000)}"}`;
+const REFUSALS: readonly Refusal[] = [
+  {
+    name: "wrong flag",
+    line: ["--quite", "h", "1", "{}"],
+    code: 2,
+    says: 'sg-send: unknown option "--quite". Did you mean --quiet?',
+  },
+  {
+    name: "wrong letter",
+    line: ["-z", "h", "1", "{}"],
+    code: 2,
+    says: 'sg-send: unknown option "-z". Use --help to see all options.',
+  },
+  {
+    name: "value for a flag",
+    line: ["--quiet=1", "h", "1", "{}"],
+    code: 2,
+    says: "sg-send: --quiet takes no value. Write --quiet alone.",
+  },
+  {
+    name: "no value",
+    line: ["h", "1", "{}", "--db"],
+    code: 2,
+    says: "sg-send: --db needs a value. Use --help to see all options.",
+  },
+  {
+    name: "no arguments",
+    line: [],
+    code: 2,
+    says: "sg-send: arguments are missing. Usage: sg-send [options] DST_ADDR DST_PORT PAYLOAD|-",
+  },
+  {
+    name: "too many arguments",
+    line: ["h", "1", "{}", "x"],
+    code: 2,
+    says: 'sg-send: "x" is one argument too many. Usage: sg-send [options] DST_ADDR DST_PORT PAYLOAD|-',
+  },
+  {
+    name: "port 0",
+    line: ["h", "0", "{}"],
+    code: 2,
+    says: 'sg-send: port "0" does not exist. Give a number from 1 to 65535.',
+  },
+  {
+    name: "port too large",
+    line: ["h", "65536", "{}"],
+    code: 2,
+    says: 'sg-send: port "65536" does not exist. Give a number from 1 to 65535.',
+  },
+  {
+    name: "port in hex",
+    line: ["h", "0x50", "{}"],
+    code: 2,
+    says: 'sg-send: port "0x50" does not exist. Give a number from 1 to 65535.',
+  },
+  {
+    name: "empty host",
+    line: ["", "1", "{}"],
+    code: 2,
+    says: 'sg-send: destination "" is no address. Give an IP address, a host name or the name of a peer.',
+  },
+  {
+    name: "file and argument",
+    line: ["-f", "p.json", "h", "1", "{}"],
+    code: 2,
+    says: "sg-send: there is a payload argument and --file. Give one of them.",
+  },
+  {
+    name: "id for many",
+    line: ["-m", ID, "--json-lines", "h", "1"],
+    code: 2,
+    says: "sg-send: --message-id and --json-lines exclude each other. Give one of them.",
+  },
+  {
+    name: "wrong priority",
+    line: ["--priority", "hihg", "h", "1", "{}"],
+    code: 2,
+    says: 'sg-send: --priority does not know "hihg". Did you mean high?',
+  },
+  {
+    name: "wrong time",
+    line: ["--expires", "tomorrow", "h", "1", "{}"],
+    code: 2,
+    says: 'sg-send: --expires "tomorrow" is no time. Write YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS, UTC unless a zone follows, or a number and s, m, h, d or w (30s, 15m, 24h, 7d, 4w) from now.',
+  },
+  {
+    name: "day that is not",
+    line: ["--expires", "2090-02-30", "h", "1", "{}"],
+    code: 2,
+    says: 'sg-send: --expires "2090-02-30" is no time. Write YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS, UTC unless a zone follows, or a number and s, m, h, d or w (30s, 15m, 24h, 7d, 4w) from now.',
+  },
+  {
+    name: "time gone by",
+    line: ["--expires", "2020-01-01", "h", "1", "{}"],
+    code: 2,
+    says: "sg-send: --expires 2020-01-01T00:00:00.000 is over. Give a time that is still to come.",
+  },
+  {
+    name: "expires first",
+    line: ["--expires", "1h", "--not-before", "2h", "h", "1", "{}"],
+    code: 2,
+    says: "sg-send: --expires comes before --not-before. Give the message time in between.",
+  },
+  {
+    name: "bad JSON",
+    line: ["h", "1", '{"a":}'],
+    code: 1,
+    says: "sg-send: payload is not valid JSON (byte 5). Correct it there.",
+  },
+  {
+    name: "array",
+    line: ["h", "1", "[]"],
+    code: 1,
+    says: "sg-send: payload is not a JSON object (byte 0). Write it as {...}.",
+  },
+  {
+    name: "nothing",
+    line: ["h", "1"],
+    stdin: "",
+    code: 1,
+    says: "sg-send: payload is not a JSON object (byte 0). Write it as {...}.",
+  },
+  {
+    name: "bad UTF-8",
+    line: ["h", "1", "-"],
+    stdin: Buffer.from('{"a":"\xff"}', "latin1"),
+    code: 1,
+    says: "sg-send: payload is not valid UTF-8 (byte 6). Write it in UTF-8.",
+  },
+  {
+    name: "an ACK",
+    line: ["h", "1", '{"type":"ACK"}'],
+    code: 1,
+    says: 'sg-send: payload says "type":"ACK", which only acknowledgements may say. Use another type.',
+  },
+  {
+    name: "too large",
+    line: ["h", "1", "-"],
+    stdin: LARGE,
+    code: 1,
+    says: "sg-send: payload is more than 65471 bytes, the most a classic datagram carries. Shorten or split it.",
+  },
+  {
+    name: "bad id",
+    line: ["-m", "xyz", "h", "1", "{}"],
+    code: 1,
+    says: "sg-send: the message id is not 24 hex digits. Give 24 characters 0-9 a-f, or none and one is made.",
+  },
+  {
+    name: "id with a line end inside",
+    line: ["-m", `${ID}\nff`, "h", "1", "{}"],
+    code: 1,
+    says: "sg-send: the message id is not 24 hex digits. Give 24 characters 0-9 a-f, or none and one is made.",
+  },
+  {
+    name: "bad id inside",
+    line: ["h", "1", '{"message_id":7}'],
+    code: 1,
+    says: "sg-send: payload message_id is not 24 lower-case hex digits in quotes. Correct it or leave it out.",
+  },
+  {
+    name: "two ids",
+    line: ["-m", ID, "h", "1", `{"message_id":"${idOf(1)}"}`],
+    code: 1,
+    says: `sg-send: payload message_id ${idOf(1)} does not match the row's message_id ${ID}. Make them equal or leave one out.`,
+  },
+  {
+    name: "no such file",
+    line: ["-f", "nowhere.json", "h", "1"],
+    code: 1,
+    says: "sg-send: cannot read the payload file \"nowhere.json\": ENOENT: no such file or directory, open 'nowhere.json'. Check the path.",
+  },
+  {
+    name: "folder as file",
+    line: ["-f", ".", "h", "1"],
+    code: 1,
+    says: 'sg-send: cannot read the payload file ".": EISDIR: illegal operation on a directory, read. Check the path.',
+  },
+];
+
+describe("sg-send refuses in one line", { concurrency: 2 }, () => {
+  for (const { name, line, stdin, code, says } of REFUSALS) {
+    test(name, async (t) => {
+      const directory = folder(t);
+      const db = database(t, directory);
+
+      const ended = await run(t, "sg-send", line, {
+        directory,
+        ...(stdin === undefined ? {} : { stdin }),
+      });
+
+      assert.deepEqual(ended, { code, stdout: "", stderr: `${says}\n` });
+      assert.deepEqual(rowsOf(db), []);
+    });
+  }
+
+  test("a missing database, which it does not make", async (t) => {
+    const directory = folder(t);
+
+    const ended = await run(t, "sg-send", ["h", "1", "{}"], { directory });
+
+    assert.equal(ended.code, 1);
+    assert.match(
+      ended.stderr,
+      /^sg-send: Database not found at \/.*\/securedgram\.db\. [^\n]+\.\n$/,
+    );
+    assert.equal(existsSync(join(directory, "securedgram.db")), false);
+  });
+
+  test("a folder, a text file and a readable file as database", async (t) => {
+    const directory = folder(t);
+    mkdirSync(join(directory, "folder.db"));
+    writeFileSync(join(directory, "text.db"), "no database at all", { mode: 0o600 });
+    database(t, directory, "open.db");
+    chmodSync(join(directory, "open.db"), 0o644);
+
+    for (const [name, code] of [
+      ["folder.db", 77],
+      ["text.db", 1],
+      ["open.db", 77],
+    ] as const) {
+      const ended = await run(t, "sg-send", ["--db", name, "h", "1", "{}"], { directory });
+      assert.equal(ended.code, code, name);
+      assert.match(ended.stderr, /^sg-send: [^\n]+\.\n$/);
+    }
+  });
+
+  test("--debug shows the trace, and nothing else does", async (t) => {
+    const directory = folder(t);
+
+    const ended = await run(t, "sg-send", ["--debug", "h", "1", "{}"], { directory });
+
+    assert.match(ended.stderr, /\n {4}at /);
+  });
+});
