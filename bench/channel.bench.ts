@@ -131,9 +131,7 @@ async function measureSlabs(one: Case, measureMs: number): Promise<Cost> {
       pool.release(slab);
       if (!gauge.over) post(pool, slab.lane, one.packets, payload);
     },
-    onLost: (error) => {
-      throw error;
-    },
+    onLost: (error) => gauge.fail(error),
   });
   await pool.start(one.workers);
   try {
@@ -218,9 +216,14 @@ class Gauge {
   packets = 0;
   over = false;
   readonly #measureMs: number;
+  #failure: Error | undefined;
 
   constructor(measureMs: number) {
     this.#measureMs = measureMs;
+  }
+
+  fail(error: Error): void {
+    this.#failure ??= error;
   }
 
   async measure(): Promise<Cost> {
@@ -235,6 +238,8 @@ class Gauge {
     const { utilization } = performance.eventLoopUtilization(eluBefore);
     const packets = this.packets - packetsBefore;
     this.over = true;
+    if (this.#failure !== undefined) throw this.#failure;
+    if (packets === 0) throw new Error("no packet came back");
     return {
       mainUs: (wallMs * 1_000 * utilization) / packets,
       cpuUs: cpuUs / packets,

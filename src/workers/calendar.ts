@@ -4,7 +4,7 @@
 
 import type { Connection, Statement } from "../shared/store/driver.js";
 import { ID_SANE_MAX } from "../shared/store/migrate.js";
-import { PRIORITY_CLASS, WORKED } from "../shared/store/schema.js";
+import { WORKED } from "../shared/store/schema.js";
 import { parseTime, timeText } from "../shared/store/text-time.js";
 import { type Destination, isAddressable, type Lane, type Lanes } from "./lanes.js";
 import { expiredReason, expiryOf, LANE_TIMES_SQL, type RawRow } from "./outbound-row.js";
@@ -38,9 +38,11 @@ export class Calendar {
   readonly #laneTimes: Statement;
   readonly #setNotBefore: Statement;
   readonly #setExpiresAt: Statement;
+  readonly #clampPriority: Statement;
   readonly #where: Statement;
   #failures = new Map<number, string>();
   #retimes: Retime[] = [];
+  #clamps = new Set<number>();
   #swept: readonly [unknown, number] | undefined = ["", 0];
   #turn = 0;
 
@@ -78,16 +80,20 @@ export class Calendar {
     this.#laneTimes = db.prepare(LANE_TIMES_SQL).raw();
     // Its life begins when it may first be sent: redriven_at is the start of a row's life.
     this.#setNotBefore = db.prepare(
-      `UPDATE outbound_messages SET not_before = ?, updated_at = ?,
+      `UPDATE OR FAIL outbound_messages SET not_before = ?, updated_at = ?,
          redriven_at = CASE WHEN ? IS NULL THEN ? ELSE redriven_at END
        WHERE id = ? AND not_before IS ?`,
     );
     this.#setExpiresAt = db.prepare(
-      "UPDATE outbound_messages SET expires_at = ? WHERE id = ? AND expires_at IS ?",
+      "UPDATE OR FAIL outbound_messages SET expires_at = ? WHERE id = ? AND expires_at IS ?",
+    );
+    this.#clampPriority = db.prepare(
+      `UPDATE OR FAIL outbound_messages
+       SET priority = max(0, min(3, CAST(priority AS INTEGER))) WHERE id = ?`,
     );
     this.#where = db
       .prepare(
-        `SELECT dst_addr, dst_port, ${PRIORITY_CLASS} FROM outbound_messages
+        `SELECT dst_addr, dst_port, priority FROM outbound_messages
          WHERE id = ? AND not_before IS NULL AND ${WORKED}`,
       )
       .raw();
@@ -95,7 +101,7 @@ export class Calendar {
 
   /** True when something was found that is to be written. */
   get found(): boolean {
-    return this.#failures.size > 0 || this.#retimes.length > 0;
+    return this.#found > 0;
   }
 
   /** No more can be found before the next write. */
@@ -106,6 +112,11 @@ export class Calendar {
   /** Rows with a destination that nothing can be sent to. */
   giveUp(ids: readonly number[]): void {
     for (const id of ids) if (this.#room) this.#failures.set(id, UNUSABLE);
+  }
+
+  /** Rows with a priority beyond 0 to 3, or none: brought into the range. */
+  clamp(ids: readonly number[]): void {
+    for (const id of ids) if (this.#room) this.#clamps.add(id);
   }
 
   /** A new row that is to wait: finds out whether its time is one, and spelt as the index needs. */
@@ -147,6 +158,10 @@ export class Calendar {
     const now = timeText(this.#now());
     const promoted: number[] = [];
     for (const [id, reason] of this.#failures) this.#writer.fail(id, reason);
+    for (const id of this.#clamps) {
+      this.#clampPriority.run(id);
+      promoted.push(id);
+    }
     for (const { id, column, was, text } of this.#retimes) {
       if (column === "expires_at") this.#setExpiresAt.run(text, id, was);
       else if (this.#setNotBefore.run(text, now, text, now, id, was).changes > 0 && text === null) {
@@ -163,7 +178,9 @@ export class Calendar {
       const row = this.#where.get(id) as [unknown, unknown, number] | undefined;
       if (row === undefined || !isAddressable(row[0], row[1])) continue;
       const destination = this.#lanes.of(row[0] as string, row[1] as number);
-      if (destination !== undefined) this.#lanes.note(destination.lanes[row[2]], id);
+      // A row with an odd priority is found by the next walk, and clamped.
+      const lane = destination?.lanes[row[2]];
+      if (lane !== undefined) this.#lanes.note(lane, id);
     }
   }
 
@@ -171,10 +188,15 @@ export class Calendar {
   forget(): void {
     this.#failures = new Map();
     this.#retimes = [];
+    this.#clamps = new Set();
   }
 
   get #room(): boolean {
-    return this.#failures.size + this.#retimes.length < FOUND_MAX;
+    return this.#found < FOUND_MAX;
+  }
+
+  get #found(): number {
+    return this.#failures.size + this.#retimes.length + this.#clamps.size;
   }
 
   #judge(id: number, column: Retime["column"], was: unknown): void {

@@ -3,37 +3,46 @@
 // over the lane index, a few lanes a step, finds whatever is worked on and not out. The walk jumps
 // from lane to lane: a million rows of one destination cost it one step.
 
-import { PRIORITY_CLASS, WORKED } from "../shared/store/schema.js";
+import { WORKED } from "../shared/store/schema.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import { ID_SANE_MAX } from "../shared/store/migrate.js";
-import { BEFORE_FIRST, isAddressable, type Lane, type Lanes } from "./lanes.js";
+import { BEFORE_FIRST, isAddressable, type Lane, type Lanes, PRIORITY_CLASSES } from "./lanes.js";
 
 /** New rows looked at in one step. */
 const NEW_ROWS_MAX = 512;
 /** Lanes visited in one step of the walk, and ids looked at in one lane at a time. */
 const LANES_MAX = 64;
 const IDS_MAX = 512;
-/** Rows of one unusable destination given up at a time. */
+/** Rows of one unusable lane put right or given up at a time. */
 const BAD_ROWS_MAX = 256;
 /** Least time between two walks, ms; a walk takes at most a 50th of the time. */
 const WALK_INTERVAL_MS = 250;
 const WALK_SHARE = 50;
 
 const READY = `${WORKED} AND not_before IS NULL`;
-const LANE = `dst_addr = ? AND dst_port = ? AND ${PRIORITY_CLASS} = ?`;
-const HEAD = `SELECT typeof(dst_addr), CAST(dst_addr AS BLOB), dst_port, ${PRIORITY_CLASS}, id
+const LANE = "dst_addr = ? AND dst_port = ? AND priority = ?";
+const HEAD = `SELECT typeof(dst_addr), CAST(dst_addr AS BLOB), dst_port, priority, id
   FROM outbound_messages INDEXED BY outbound_work WHERE ${READY}`;
-const TAIL = `ORDER BY dst_addr, dst_port, ${PRIORITY_CLASS} LIMIT 1`;
+const TAIL = "ORDER BY dst_addr, dst_port, priority LIMIT 1";
 
-type NewRow = readonly [number, unknown, unknown, number, unknown];
-type LaneHead = readonly [string, Buffer, unknown, bigint, bigint];
+type NewRow = readonly [number, unknown, unknown, unknown, unknown];
+type LaneHead = readonly [string, Buffer, unknown, unknown, bigint];
 /** Sorts behind every number and every text. */
-const LAST_PORT = Buffer.alloc(8, 0xff);
+const LAST = Buffer.alloc(8, 0xff);
+
+const numberOf = (value: unknown): unknown => (typeof value === "bigint" ? Number(value) : value);
+const isPriority = (value: unknown): value is number =>
+  typeof value === "number" &&
+  Number.isInteger(value) &&
+  value >= 0 &&
+  value < PRIORITY_CLASSES;
 
 export interface Finds {
   readonly lanes: Lanes;
   /** A row with a destination that nothing can be sent to. */
   readonly unusable: (ids: readonly number[]) => void;
+  /** A row with a priority that is none. */
+  readonly oddPriority: (ids: readonly number[]) => void;
   /** A new row that is to wait; its time may be no time. */
   readonly delayed: (id: number, notBefore: unknown) => void;
 }
@@ -55,7 +64,7 @@ export class Discovery {
   #walkAllowedAt = 0;
   #walkStartedAt = 0;
   #walkCost = 0;
-  #at: readonly [Buffer, unknown, bigint] | undefined;
+  #at: readonly [Buffer, unknown, unknown] | undefined;
   #inLane: { readonly lane: Lane; after: number } | undefined;
 
   constructor(db: Connection, finds: Finds) {
@@ -66,7 +75,7 @@ export class Discovery {
       .pluck();
     this.#newRows = db
       .prepare(
-        `SELECT id, dst_addr, dst_port, ${PRIORITY_CLASS}, not_before
+        `SELECT id, dst_addr, dst_port, priority, not_before
          FROM outbound_messages NOT INDEXED
          WHERE id > ? AND id <= ${ID_SANE_MAX} AND ${WORKED} ORDER BY id LIMIT ${NEW_ROWS_MAX}`,
       )
@@ -74,7 +83,7 @@ export class Discovery {
     this.#firstLane = db.prepare(`${HEAD} ${TAIL}`).raw().safeIntegers();
     this.#nextLane = db
       .prepare(
-        `${HEAD} AND (dst_addr, dst_port, ${PRIORITY_CLASS}) > (CAST(? AS TEXT), ?, ?) ${TAIL}`,
+        `${HEAD} AND (dst_addr, dst_port, priority) > (CAST(? AS TEXT), ?, ?) ${TAIL}`,
       )
       .raw()
       .safeIntegers();
@@ -93,7 +102,8 @@ export class Discovery {
     this.#badRows = db
       .prepare(
         `SELECT id FROM outbound_messages INDEXED BY outbound_work
-         WHERE dst_addr = CAST(? AS TEXT) AND dst_port = ? AND ${READY} LIMIT ${BAD_ROWS_MAX}`,
+         WHERE dst_addr = CAST(? AS TEXT) AND dst_port = ? AND priority = ? AND ${READY}
+         LIMIT ${BAD_ROWS_MAX}`,
       )
       .pluck();
     this.#seen = this.#newest();
@@ -154,11 +164,13 @@ export class Discovery {
     this.#seen = this.#newRowsLeft ? rows[NEW_ROWS_MAX - 1][0] : Math.max(newest, this.#seen);
     for (const [id, address, port, priority, notBefore] of rows) {
       if (notBefore !== null) this.#finds.delayed(id, notBefore);
-      else if (isAddressable(address, port)) {
+      else if (!isAddressable(address, port)) this.#finds.unusable([id]);
+      else if (!isPriority(priority)) this.#finds.oddPriority([id]);
+      else {
         const destination = this.#lanes.of(address as string, port as number);
         if (destination === undefined) this.#walkWanted = true;
         else this.#lanes.note(destination.lanes[priority], id);
-      } else this.#finds.unusable([id]);
+      }
     }
   }
 
@@ -178,24 +190,29 @@ export class Discovery {
     return true;
   }
 
-  #visit([type, addressBytes, rawPort, priority, id]: LaneHead): void {
+  #visit([type, addressBytes, rawPort, rawPriority, id]: LaneHead): void {
+    const plainPort = type === "text" && typeof rawPort === "bigint";
+    const plain = plainPort && typeof rawPriority === "bigint";
+    this.#at = [addressBytes, plainPort ? rawPort : LAST, plain ? rawPriority : LAST];
     const address = type === "text" ? addressBytes.toString() : undefined;
-    const port = typeof rawPort === "bigint" ? Number(rawPort) : undefined;
-    if (!isAddressable(address, port)) {
-      const plain = type === "text" && typeof rawPort === "bigint";
-      this.#at = [addressBytes, plain ? rawPort : LAST_PORT, plain ? priority : 3n];
-      const ids = plain ? (this.#badRows.all(addressBytes, rawPort) as number[]) : [Number(id)];
-      this.#finds.unusable(ids);
+    const port = numberOf(rawPort);
+    const priority = numberOf(rawPriority);
+    const usable = isAddressable(address, port);
+    if (!usable || !isPriority(priority)) {
+      const ids = plain
+        ? (this.#badRows.all(addressBytes, rawPort, rawPriority) as number[])
+        : [Number(id)];
+      if (usable) this.#finds.oddPriority(ids);
+      else this.#finds.unusable(ids);
       this.#walkWanted = true;
       return;
     }
-    this.#at = [addressBytes, rawPort, priority];
     const destination = this.#lanes.of(address as string, port as number);
     if (destination === undefined) {
       this.#walkWanted = true;
       return;
     }
-    const lane = destination.lanes[Number(priority)];
+    const lane = destination.lanes[priority];
     if (lane.dry && this.#anyAbove.get(address, port, lane.priority, lane.cursor) !== undefined) {
       this.#lanes.stir(lane);
     }

@@ -5,17 +5,17 @@ import { reasonOf } from "../shared/base/errors.js";
 import { prepareOutbound } from "../shared/protocol/classic-body.js";
 import { messageIdFromHex } from "../shared/protocol/message-id.js";
 import { ID_SANE_MAX } from "../shared/store/migrate.js";
-import { PRIORITY_CLASS, WORKED } from "../shared/store/schema.js";
+import { WORKED } from "../shared/store/schema.js";
 import { parseTime } from "../shared/store/text-time.js";
 
 /** Columns of {@link RawRow}, in order. The payload comes as bytes whatever its type. */
 const COLUMNS = `id, message_id, CAST(payload AS BLOB), state, retry_count, generation, expires_at,
-  redriven_at, created_at, ${PRIORITY_CLASS}`;
+  redriven_at, created_at, priority`;
 export const READY = `${WORKED} AND not_before IS NULL`;
 
-/** Parameters: dst_addr, dst_port, priority class, id to start behind, rows. */
+/** Parameters: dst_addr, dst_port, priority, id to start behind, rows. */
 export const LANE_ROWS_SQL = `SELECT ${COLUMNS} FROM outbound_messages INDEXED BY outbound_work
-  WHERE dst_addr = ? AND dst_port = ? AND ${PRIORITY_CLASS} = ?
+  WHERE dst_addr = ? AND dst_port = ? AND priority = ?
     AND id > ? AND id <= ${ID_SANE_MAX} AND ${READY} ORDER BY id LIMIT ?`;
 /** The same, without the payload. */
 export const LANE_TIMES_SQL = LANE_ROWS_SQL.replace("CAST(payload AS BLOB)", "NULL");
@@ -33,9 +33,10 @@ export type RawRow = readonly [
   expiresAt: unknown,
   redrivenAt: unknown,
   createdAt: unknown,
-  priority: number,
+  priority: unknown,
 ];
 
+const PRIORITY_MAX = 3;
 const COUNT_MAX = 0xffff_ffff;
 const count = (value: unknown): number =>
   typeof value === "number" && value > 0 ? Math.min(COUNT_MAX, Math.trunc(value)) : 0;
@@ -106,7 +107,7 @@ export function judge(row: RawRow, circumstances: Circumstances): Judged {
       generation,
       expiresAt,
       released: state === "sent",
-      priority,
+      priority: Math.min(PRIORITY_MAX, count(priority)),
     };
   } catch (thrown) {
     return { refused: `payload cannot be read: ${reasonOf(thrown)}` };

@@ -103,6 +103,7 @@ export class Outbox {
     this.#discovery = new Discovery(db, {
       lanes: this.lanes,
       unusable: (ids) => this.#calendar.giveUp(ids),
+      oddPriority: (ids) => this.#calendar.clamp(ids),
       delayed: (id, notBefore) => this.#calendar.lookAt(id, notBefore),
     });
     this.#laneRows = db.prepare(LANE_ROWS_SQL).raw();

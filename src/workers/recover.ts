@@ -24,7 +24,7 @@ export function recover(db: Connection, now: number, deadlineMs: number): Recove
       for (const part of ["not_before IS NULL", "not_before IS NOT NULL"]) {
         recoveredRows += db
           .prepare(
-            `UPDATE outbound_messages SET state = 'pending', updated_at = ?
+            `UPDATE OR FAIL outbound_messages SET state = 'pending', updated_at = ?
              WHERE ${WORKED} AND ${part} AND state = 'sending'`,
           )
           .run(timeText(now)).changes;
@@ -45,7 +45,7 @@ function acknowledgeOld(db: Connection, now: number): StoreOpened["unacknowledge
     .raw()
     .all() as [number, unknown, unknown, unknown][];
   const mark = db.prepare(
-    `UPDATE inbound_messages SET state = ?, ack_sent = ?, ack_sent_at = ?, updated_at = ?
+    `UPDATE OR FAIL inbound_messages SET state = ?, ack_sent = ?, ack_sent_at = ?, updated_at = ?
      WHERE id = ?`,
   );
   const text = timeText(now);

@@ -33,14 +33,14 @@ export class RowWriter {
     this.#randomBytes = options.randomBytes;
     this.#now = options.now;
     this.#setId = db.prepare(
-      `UPDATE outbound_messages SET message_id = ?, payload = CAST(? AS TEXT), updated_at = ?
+      `UPDATE OR FAIL outbound_messages SET message_id = ?, payload = CAST(? AS TEXT), updated_at = ?
        WHERE id = ?`,
     );
     this.#current = db
       .prepare("SELECT generation, state FROM outbound_messages WHERE id = ?")
       .raw();
     this.#fail = db.prepare(
-      `UPDATE outbound_messages SET state = 'send_failed', last_error = ?, updated_at = ?
+      `UPDATE OR FAIL outbound_messages SET state = 'send_failed', last_error = ?, updated_at = ?
        WHERE id = ? AND ${WORKED}`,
     );
   }

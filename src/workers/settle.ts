@@ -25,17 +25,17 @@ export class Settler {
     this.#lanes = lanes;
     this.#now = now;
     this.#acknowledged = db.prepare(
-      `UPDATE outbound_messages SET state = 'acknowledged', ack_received_at = ?,
+      `UPDATE OR FAIL outbound_messages SET state = 'acknowledged', ack_received_at = ?,
          sent_at = coalesce(sent_at, ?), next_attempt_at = NULL, updated_at = ?
        WHERE ${ID_RANGE}`,
     );
     this.#waiting = db.prepare(
-      `UPDATE outbound_messages SET state = 'sent', retry_count = ?, sent_at = ?,
+      `UPDATE OR FAIL outbound_messages SET state = 'sent', retry_count = ?, sent_at = ?,
          next_attempt_at = ?, updated_at = ?
        WHERE ${ID_RANGE}`,
     );
     this.#failed = db.prepare(
-      `UPDATE outbound_messages SET state = 'send_failed', last_error = ?, next_attempt_at = NULL,
+      `UPDATE OR FAIL outbound_messages SET state = 'send_failed', last_error = ?, next_attempt_at = NULL,
          updated_at = ?
        WHERE ${ID_RANGE}`,
     );

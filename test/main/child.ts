@@ -25,6 +25,16 @@ const ROLES: Readonly<Record<string, (...words: string[]) => void>> = {
     process.on("SIGTERM", () => {});
     ROLES.hold(db);
   },
+  holdAs(db, title) {
+    process.title = title;
+    ROLES.hold(db);
+  },
+  dropTwice(user, other) {
+    dropPrivileges(user, true);
+    say(JSON.stringify(dropPrivileges("root", false)));
+    say(JSON.stringify(dropPrivileges(user, true)));
+    dropPrivileges(other, true);
+  },
   stay() {
     say("here");
     stay();

@@ -93,7 +93,20 @@ test("words are most significant first, and IPv4 is mapped", () => {
 test("what is an address here is an address to node:net, and the other way round", () => {
   const words = new Uint32Array(4);
   // Texts made of the characters of addresses: about one in five is one.
-  const piece = fc.constantFrom("0", "1", "ff", "db8", "255", "256", "01", "::", ":", ".", "1.2.3.4", "g");
+  const piece = fc.constantFrom(
+    "0",
+    "1",
+    "ff",
+    "db8",
+    "255",
+    "256",
+    "01",
+    "::",
+    ":",
+    ".",
+    "1.2.3.4",
+    "g",
+  );
   const text = fc.oneof(
     fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join("")),
     fc.array(piece, { maxLength: 10 }).map((pieces) => pieces.join(":")),
@@ -125,7 +138,11 @@ test("any IPv6 address reads as itself and is spelled as a URL spells it", () =>
       );
       const canonical = canonicalAddress(long);
       if (!isMapped(words)) assert.equal(canonical, expected);
-      assert.equal(canonicalAddress(canonical ?? ""), canonical, "the spelling is its own spelling");
+      assert.equal(
+        canonicalAddress(canonical ?? ""),
+        canonical,
+        "the spelling is its own spelling",
+      );
     }),
   );
 });

@@ -45,7 +45,7 @@ test("a random number outside [0, 1) is a programmer error", () => {
   nextDelay({ ...step, random: 0.999 });
 });
 
-test("every wait is within the jitter of its bound, and bounds only rise, up to the longest", () => {
+test("every wait is within the jitter of its bound, and bounds rise up to the longest", () => {
   fc.assert(
     fc.property(
       fc.nat(2_000),
@@ -54,7 +54,12 @@ test("every wait is within the jitter of its bound, and bounds only rise, up to 
       fc.double({ min: 0, max: 1, noNaN: true }),
       fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
       (attempt, firstNs, maxNs, jitterShare, random) => {
-        const step = { attempt, first: seconds(firstNs / 1e9), max: seconds(maxNs / 1e9), jitterShare };
+        const step = {
+          attempt,
+          first: seconds(firstNs / 1e9),
+          max: seconds(maxNs / 1e9),
+          jitterShare,
+        };
         const bound = nextDelay({ ...step, random: 0 });
         const wait = nextDelay({ ...step, random });
 

@@ -1,8 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { NS_PER_MS, NS_PER_SECOND, type Nanoseconds, seconds } from "../../src/shared/base/units.js";
-import { CpuBudget, KNOWN_SOURCES_MAX, SourceBudgets } from "../../src/shared/protocol/cpu-budget.js";
+import {
+  type Nanoseconds,
+  NS_PER_MS,
+  NS_PER_SECOND,
+  seconds,
+} from "../../src/shared/base/units.js";
+import {
+  CpuBudget,
+  KNOWN_SOURCES_MAX,
+  SourceBudgets,
+} from "../../src/shared/protocol/cpu-budget.js";
 
 const SEEDS = [3, 5] as const;
 const BYTES = 200;
@@ -47,17 +56,21 @@ test("a refund is spent once more, and never fills a bucket above its depth", ()
 test("over any run a bucket gives its share and its depth, no more", () => {
   const step = fc.tuple(fc.nat(2_000), fc.integer({ min: 1, max: 500 }));
   fc.assert(
-    fc.property(fc.constantFrom(0.05, 0.25, 0.5, 1), fc.array(step, { maxLength: 300, size: "max" }), (share, steps) => {
-      const depthNs = 10_000;
-      const budget = new CpuBudget({ share, depthNs });
-      let now = 0;
-      let spent = 0;
-      for (const [passes, cost] of steps) {
-        now += passes;
-        if (budget.spend(ns(now), cost)) spent += cost;
-        assert.ok(spent <= share * (now + depthNs) + 1e-6);
-      }
-    }),
+    fc.property(
+      fc.constantFrom(0.05, 0.25, 0.5, 1),
+      fc.array(step, { maxLength: 300, size: "max" }),
+      (share, steps) => {
+        const depthNs = 10_000;
+        const budget = new CpuBudget({ share, depthNs });
+        let now = 0;
+        let spent = 0;
+        for (const [passes, cost] of steps) {
+          now += passes;
+          if (budget.spend(ns(now), cost)) spent += cost;
+          assert.ok(spent <= share * (now + depthNs) + 1e-6);
+        }
+      },
+    ),
   );
 });
 
@@ -89,7 +102,7 @@ test("an IPv4 stranger has one budget however it is spelled", () => {
   assert.equal(budgets.admit(seconds(0), "::ffff:192.0.2.2", BYTES), "admitted");
 });
 
-test("a million strangers together get the strangers' budget, and known sources do not notice", () => {
+test("a million strangers share the strangers' budget, and known sources do not notice", () => {
   const budgets = new SourceBudgets({ now: seconds(0), seeds: SEEDS });
   budgets.configure(["198.51.100.1", "2001:db8::5", "peer.example"]);
   let spent = 0;
@@ -113,7 +126,7 @@ test("a second later the budgets hold what their shares earned", () => {
   assert.equal(admitted(budgets, tenth, "192.0.2.1", 20_000), Math.floor((0.05 * tenth) / COST_NS));
 });
 
-test("a stranger that proves itself has a budget of its own, for ten minutes after the last proof", () => {
+test("a source has a budget of its own for ten minutes after it proved itself", () => {
   const budgets = new SourceBudgets({ now: seconds(0), seeds: SEEDS });
   spendStrangers(budgets, seconds(0));
   const rows: [number, number, string][] = [
@@ -169,7 +182,7 @@ test("first datagrams of honest hosts use up nothing of the strangers' budget", 
   }
 });
 
-test("more proven sources than there is room for replace the oldest, never a configured one", () => {
+test("proven sources without room replace the oldest of them, never a configured one", () => {
   const budgets = new SourceBudgets({ now: seconds(0), seeds: SEEDS });
   budgets.configure(["198.51.100.1"]);
   for (let i = 0; i < KNOWN_SOURCES_MAX; i++) {

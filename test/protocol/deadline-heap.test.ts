@@ -22,7 +22,12 @@ test("the earliest deadline comes first, moves and goes", () => {
     ["5 the last drawn near", () => heap.set(3, 1), 3, 1],
     ["6 the first removed", () => heap.remove(3), 7, 70],
     ["7 one behind removed", () => heap.remove(900), 7, 70],
-    ["8 a deadline never due", () => heap.set(7, Number.POSITIVE_INFINITY), 7, Number.POSITIVE_INFINITY],
+    [
+      "8 a deadline never due",
+      () => heap.set(7, Number.POSITIVE_INFINITY),
+      7,
+      Number.POSITIVE_INFINITY,
+    ],
     ["9 the last removed", () => heap.remove(7), -1, Number.POSITIVE_INFINITY],
   ];
   for (const [name, act, slot, at] of rows) {
@@ -65,7 +70,10 @@ test("it behaves as a map sorted by deadline, whatever is set and removed", () =
         drained.push(heap.peekAt());
         heap.remove(slot);
       }
-      assert.deepEqual(drained, [...model.values()].sort((a, b) => a - b));
+      assert.deepEqual(
+        drained,
+        [...model.values()].sort((a, b) => a - b),
+      );
     }),
   );
 });

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { hashWords } from "../../src/shared/protocol/keyed-hash.js";
 import { IdTable, idTableBytesMax } from "../../src/shared/protocol/id-table.js";
+import { hashWords } from "../../src/shared/protocol/keyed-hash.js";
 
 const SEEDS = [0x1234_5678, 0x9abc_def0] as const;
 
@@ -38,7 +38,7 @@ test("the greatest values and scopes of 32 bits come back as they were", () => {
   assert.equal(table.find(idOf(1), 0, 0xffff_ffff), 0xffff_ffff);
 });
 
-test("a full table refuses a new id, takes a known one, and takes the new one after a deletion", () => {
+test("a full table refuses a new id, takes a known one, and the new one after a deletion", () => {
   const table = new IdTable({ seeds: SEEDS, entriesMax: 3 });
   for (let i = 0; i < 3; i++) assert.equal(table.insert(idOf(i), 0, 0, i), true);
 
@@ -84,27 +84,31 @@ test("it behaves as a map does, whatever is inserted and deleted", () => {
     fc.nat(2 ** 31),
   );
   fc.assert(
-    fc.property(fc.tuple(fc.nat(), fc.nat()), fc.array(step, { maxLength: 600, size: "max" }), (seeds, steps) => {
-      const table = new IdTable({ seeds, entriesMax: 150 });
-      const model = new Map<string, number>();
-      for (const [kind, id, scope, value] of steps) {
-        const key = `${id}/${scope}`;
-        if (kind === "insert") {
-          const room = model.has(key) || model.size < 150;
-          assert.equal(table.insert(idOf(id), 0, scope, value), room);
-          if (room) model.set(key, value);
-        } else if (kind === "delete") {
-          assert.equal(table.delete(idOf(id), 0, scope), model.delete(key));
-        } else {
-          assert.equal(table.find(idOf(id), 0, scope), model.get(key) ?? -1);
+    fc.property(
+      fc.tuple(fc.nat(), fc.nat()),
+      fc.array(step, { maxLength: 600, size: "max" }),
+      (seeds, steps) => {
+        const table = new IdTable({ seeds, entriesMax: 150 });
+        const model = new Map<string, number>();
+        for (const [kind, id, scope, value] of steps) {
+          const key = `${id}/${scope}`;
+          if (kind === "insert") {
+            const room = model.has(key) || model.size < 150;
+            assert.equal(table.insert(idOf(id), 0, scope, value), room);
+            if (room) model.set(key, value);
+          } else if (kind === "delete") {
+            assert.equal(table.delete(idOf(id), 0, scope), model.delete(key));
+          } else {
+            assert.equal(table.find(idOf(id), 0, scope), model.get(key) ?? -1);
+          }
+          assert.equal(table.size, model.size);
         }
-        assert.equal(table.size, model.size);
-      }
-      for (const [key, value] of model) {
-        const [id, scope] = key.split("/").map(Number) as [number, number];
-        assert.equal(table.find(idOf(id), 0, scope), value);
-      }
-    }),
+        for (const [key, value] of model) {
+          const [id, scope] = key.split("/").map(Number) as [number, number];
+          assert.equal(table.find(idOf(id), 0, scope), value);
+        }
+      },
+    ),
     { numRuns: 200 },
   );
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { NS_PER_SECOND, type Nanoseconds, seconds } from "../../src/shared/base/units.js";
+import { type Nanoseconds, NS_PER_SECOND, seconds } from "../../src/shared/base/units.js";
 import { hashWords } from "../../src/shared/protocol/keyed-hash.js";
 import { NonceMemory, nonceMemoryBytesMax } from "../../src/shared/protocol/nonce-memory.js";
 
@@ -35,7 +35,7 @@ test("a nonce is read at any offset, and the one of zeros is one like any other"
   assert.equal(memory.size, 2);
 });
 
-test("a full memory refuses the newcomer and keeps every old one; room comes with deadlines", () => {
+test("a full memory refuses the newcomer and keeps the old; room comes with deadlines", () => {
   const memory = new NonceMemory({ seeds: SEEDS, entriesMax: 1_000 });
   for (let i = 0; i < 1_000; i++) {
     assert.equal(memory.remember(seconds(0), seconds(1 + (i % 20)), nonceOf(i), 0), true);
@@ -128,7 +128,7 @@ test("nonces of the same hash are told apart by every word", () => {
   }
 });
 
-test("it never forgets early, overstays by at most half a life or a second, never exceeds its limit", () => {
+test("it never forgets early, nor keeps for more than half a life or a second too long", () => {
   const wall = 1_760_000_000 * NS_PER_SECOND;
   const step = fc.record({
     passesMs: fc.oneof(fc.nat(100), fc.nat(5_000)),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { NS_PER_SECOND, type Nanoseconds, seconds } from "../../src/shared/base/units.js";
+import { type Nanoseconds, NS_PER_SECOND, seconds } from "../../src/shared/base/units.js";
 import { Pacer } from "../../src/shared/protocol/pacer.js";
 
 test("a rate of 0 never waits", () => {
@@ -98,7 +98,7 @@ test("it grants what the rate and the burst allow over any span, no more and no 
   );
 });
 
-/** The same bucket in whole numbers: tokens times a billion. What one nanosecond adds may stand over. */
+/** The same bucket in whole numbers: tokens times a billion; one nanosecond may stand over. */
 class ExactBucket {
   readonly #rate: bigint;
   readonly #full: bigint;

@@ -17,6 +17,7 @@ export class ChildDaemon {
   readonly #directory: string;
   readonly #environment: Readonly<Record<string, string>>;
   readonly #flags: readonly string[];
+  readonly #switches: readonly string[];
   #child: ChildProcess | undefined;
 
   constructor(options: {
@@ -25,10 +26,13 @@ export class ChildDaemon {
     readonly environment: Readonly<Record<string, string>>;
     /** Flags of `securedgram run`; the log must go to stdout. */
     readonly flags: readonly string[];
+    /** Switches of Node itself, as for a profile. */
+    readonly switches?: readonly string[];
   }) {
     this.#directory = options.directory;
     this.#environment = options.environment;
     this.#flags = options.flags;
+    this.#switches = options.switches ?? [];
   }
 
   get pid(): number | undefined {
@@ -37,7 +41,7 @@ export class ChildDaemon {
 
   /** Resolves when the daemon is ready; rejects with what it said when it ends before. */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [CLI, "run", "--verbose", ...this.#flags], {
+    const child = spawn(process.execPath, [...this.#switches, CLI, "run", "--verbose", ...this.#flags], {
       cwd: this.#directory,
       env: { PATH: process.env["PATH"] ?? "", HOME: this.#directory, ...this.#environment },
       stdio: ["ignore", "pipe", "pipe"],

@@ -156,22 +156,14 @@ class Reader {
   async follow(watch: CommitWatch): Promise<void> {
     const interruption = this.#io.interruption();
     const layout = this.#options.compact ? COMPACT : PRETTY;
-    let last = this.#options["since-id"] ?? 0;
-    if (last === 0 && this.#options["since-id"] === undefined) {
-      last = this.#mailbox.newestId();
-      this.#io.say(`Following new messages (since id ${last}). Press Ctrl+C to stop.`);
+    let since = this.#options["since-id"];
+    if (since === undefined) {
+      since = this.#mailbox.newestId();
+      this.#io.say(`Following new messages (since id ${since}). Press Ctrl+C to stop.`);
     }
-    while (!interruption.aborted) {
-      // The mark is older than the query: what is committed between them ends the wait at once.
-      const seen = watch.version();
-      let page = this.#mailbox.page("oldest", last, Infinity, PAGE_ROWS_MAX);
-      while (page.length > 0 && !interruption.aborted) {
-        await this.#print(page, layout);
-        last = page[page.length - 1].id;
-        page = this.#mailbox.page("oldest", last, Infinity, PAGE_ROWS_MAX);
-      }
-      await watch.changedSince(seen, interruption);
-    }
+    const page = (above: number) => this.#mailbox.page("oldest", above, Infinity, PAGE_ROWS_MAX);
+    const print = (rows: readonly Row[]) => this.#print(rows, layout);
+    await follow({ watch, since, interruption, page, print });
   }
 
   /** Newest first, up to the limit; each page is a query of its own. */
@@ -210,5 +202,31 @@ class Reader {
 
   #text(row: Row, layout: Layout): string {
     return messageText(row, this.#options["payload-only"], layout);
+  }
+}
+
+/** What following needs; apart from the reader, so that a test can stand between its steps. */
+export interface Follow {
+  readonly watch: CommitWatch;
+  /** Row id. */
+  readonly since: number;
+  readonly interruption: AbortSignal;
+  readonly page: (above: number) => readonly Row[];
+  readonly print: (rows: readonly Row[]) => Promise<void>;
+}
+
+/** Prints rows above `since` as they are committed, each once, until interrupted. */
+export async function follow({ watch, since, interruption, page, print }: Follow): Promise<void> {
+  let last = since;
+  while (!interruption.aborted) {
+    // The mark is older than the query: what is committed between them ends the wait at once.
+    const seen = watch.version();
+    let rows = page(last);
+    while (rows.length > 0 && !interruption.aborted) {
+      await print(rows);
+      last = rows[rows.length - 1].id;
+      rows = page(last);
+    }
+    await watch.changedSince(seen, interruption);
   }
 }

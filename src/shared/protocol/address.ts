@@ -1,10 +1,10 @@
 // IP addresses as text and as words. One spelling each: what is compared, counted or configured by
-// address goes through canonicalAddress first, or one host is two. Strict: nothing that a person and
-// a resolver could read differently (octal, hex, short IPv4) is an address.
+// address goes through canonicalAddress first, or one host is two. Strict: nothing that a person
+// and a resolver could read differently (octal, hex, short IPv4) is an address.
 
 /** Words of an IPv6 address, most significant first. */
 export const ADDRESS_WORDS = 4;
-/** Third word in front of an IPv4 address that travels as IPv6. Source: RFC 4291 section 2.5.5.2. */
+/** Third word of an IPv4 address that travels as IPv6. Source: RFC 4291 section 2.5.5.2. */
 const MAPPED = 0xffff;
 const GROUPS = 8;
 const IPV4_LENGTH_MAX = "255.255.255.255".length;
@@ -18,12 +18,12 @@ const COLON = 0x3a;
 const scratch = new Uint32Array(ADDRESS_WORDS);
 const groups = new Uint16Array(GROUPS);
 
-/** The u32 of four decimal numbers without leading zeros, most significant first; -1 for other text. */
+/** The u32 of four decimal numbers, no leading zeros, first one highest; -1 for other text. */
 export function parseIpv4(text: string): number {
   return text.length > IPV4_LENGTH_MAX ? -1 : ipv4At(text, 0, text.length);
 }
 
-/** Reads IPv6 text without a zone into four words; false, with `words` undefined, for other text. */
+/** Reads IPv6 text without a zone into words; false, with `words` undefined, for other text. */
 export function parseIpv6(text: string, words: Uint32Array): boolean {
   return text.length <= IPV6_LENGTH_MAX && ipv6Before(text, text.length, words);
 }
@@ -48,8 +48,8 @@ export const isMapped = (words: Uint32Array): boolean =>
 
 /**
  * The one spelling of an address, undefined for other text: IPv4 in decimal, also when it came as
- * ::ffff:a.b.c.d; IPv6 as RFC 5952 section 4. A zone stays, and only with link-local addresses, where
- * it is part of the address.
+ * ::ffff:a.b.c.d; IPv6 as RFC 5952 section 4. A zone stays, and only with link-local addresses,
+ * where it is part of the address.
  */
 export function canonicalAddress(text: string): string | undefined {
   if (parseIpv4(text) >= 0) return text;

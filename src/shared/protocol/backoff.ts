@@ -1,7 +1,7 @@
 // How long to wait before the next try. Pure: the caller brings the random number.
 
 import { assert } from "../base/assert.js";
-import { nanoseconds, type Nanoseconds } from "../base/units.js";
+import { type Nanoseconds, nanoseconds } from "../base/units.js";
 
 export interface BackoffStep {
   /** Tries that went unanswered before this wait, from 0. */

@@ -1,16 +1,16 @@
-// What strangers may cost: opening a datagram is paid for in CPU time before any cipher runs. A source
-// that proved itself has a budget of its own; all strangers share one, and each of them has a part of
-// it. Memory is the same whatever they send: nothing is allocated for an address that proved nothing.
+// What strangers may cost: opening a datagram is paid for in CPU time before any cipher runs. A
+// source that proved itself has a budget of its own; all strangers share one, and each has a part of
+// it. Memory is the same whatever they send: nothing is allocated for who proved nothing.
 
 import { assert } from "../base/assert.js";
-import { NS_PER_MS, NS_PER_SECOND, type Nanoseconds } from "../base/units.js";
-import { ADDRESS_WORDS as WORDS, isMapped, parseAddress } from "./address.js";
+import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND } from "../base/units.js";
+import { isMapped, parseAddress, ADDRESS_WORDS as WORDS } from "./address.js";
 import { DATAGRAM_BYTES_MAX } from "./constants.js";
 import { IdTable } from "./id-table.js";
 import { hashWords } from "./keyed-hash.js";
 
-/** CPU time that one datagram is charged with, ns. Source: speed.md, open 0.59 us at 64 B and 1.63 at
- * 1,200 B, a failed one 1.1 us; doubled for the copy, the table and the second key of a ring. */
+/** CPU time that one datagram is charged with, ns. Source: ours; bench/aead: open 0.59 us at 64 B and
+ * 1.63 at 1,200 B, a failed one 1.1 us; more for the copy, the table and the second key of a ring. */
 export const OPEN_COST_NS = 1_000;
 export const OPEN_COST_NS_PER_BYTE = 1.5;
 /** Shares of a core, unless told. Source: wire.md section 2 (known) and 3.2 (all strangers). */
@@ -21,7 +21,7 @@ export const STRANGERS_SHARE = 0.25;
 export const BUDGET_BURST_NS = 250 * NS_PER_MS;
 /** Buckets of strangers. Two may meet in one, by a seeded hash: they share it. */
 export const STRANGER_BUCKETS = 4_096;
-/** Sources with a bucket of their own: those of the configuration, and those that proved themselves. */
+/** Sources with a bucket of their own: configured ones, and those that proved themselves. */
 export const KNOWN_SOURCES_MAX = 4_096;
 /** How long a source stays proven after a datagram of it authenticated, ns. */
 export const PROVEN_NS = 600 * NS_PER_SECOND;
@@ -30,8 +30,8 @@ const WORD_BYTES = 4;
 const NO_SOURCE = -1;
 
 /**
- * Buckets of CPU time that fill at a share of a core each. One number a bucket: the instant at which
- * it was, or will be, empty; so idle buckets need no upkeep.
+ * Buckets of CPU time that fill at a share of a core each. One number a bucket: the instant at
+ * which it was, or will be, empty; so idle buckets need no upkeep.
  */
 export class CpuBudget {
   readonly #share: number;
@@ -81,7 +81,7 @@ export class SourceBudgets {
   readonly #words = new Uint32Array(WORDS);
   #text = "";
 
-  /** Shares of a core: `knownShare` a known source, `strangerShare` a stranger, `strangersShare` all. */
+  /** Shares of a core: of a known source, of a stranger, of all strangers together. */
   constructor(options: {
     readonly now: Nanoseconds;
     readonly seeds: readonly [number, number];
@@ -90,7 +90,10 @@ export class SourceBudgets {
     readonly strangersShare?: number;
   }) {
     const least = options.strangerShare ?? STRANGER_SHARE;
-    assert(least * BUDGET_BURST_NS >= openCostNs(DATAGRAM_BYTES_MAX), "a full bucket opens anything");
+    assert(
+      least * BUDGET_BURST_NS >= openCostNs(DATAGRAM_BYTES_MAX),
+      "a full bucket opens anything",
+    );
     this.#seeds = options.seeds;
     this.#ofKnown = new CpuBudget({
       share: options.knownShare ?? KNOWN_SHARE,
@@ -104,7 +107,7 @@ export class SourceBudgets {
     this.#known = new KnownSources(options.seeds);
   }
 
-  /** Addresses of the configuration: known from now on and never replaced. Host names are passed over. */
+  /** Addresses of the configuration: known and never replaced. Host names are passed over. */
   configure(addresses: readonly string[]): void {
     this.#known.unpin();
     for (const address of addresses) {
@@ -130,7 +133,7 @@ export class SourceBudgets {
     return "stranger_budget";
   }
 
-  /** A datagram of this source was authentic: what it was charged is given back, and it is known. */
+  /** A datagram of this source was authentic: its charge is given back, and the source is known. */
   authenticated(now: Nanoseconds, address: string, bytes: number): void {
     const costNs = openCostNs(bytes);
     if (!this.#read(address)) return;
@@ -147,7 +150,7 @@ export class SourceBudgets {
     else this.#known.add(this.#words, now, false, this.#ofKnown);
   }
 
-  /** Words of an address; what is no address counts as the unspecified one, and false is returned. */
+  /** Reads an address into #words; false, with the unspecified address there, for other text. */
   #read(address: string): boolean {
     if (address === this.#text) return true;
     if (parseAddress(address, this.#words)) {
@@ -159,12 +162,14 @@ export class SourceBudgets {
     return false;
   }
 
-  /** Bucket of a stranger: its IPv4 address, or the /64 that an IPv6 host picks its addresses from. */
+  /** Bucket of a stranger: of its IPv4 address, or of the /64 that an IPv6 host has at hand. */
   #bucketOf(): number {
     const words = this.#words;
     const isIpv4 = isMapped(words);
     const low = isIpv4 ? words[3] : 0;
-    return hashWords(this.#seeds, words[0], words[1], isIpv4 ? words[2] : 0, low) % STRANGER_BUCKETS;
+    return (
+      hashWords(this.#seeds, words[0], words[1], isIpv4 ? words[2] : 0, low) % STRANGER_BUCKETS
+    );
   }
 }
 
@@ -208,7 +213,7 @@ class KnownSources {
     this.#pinned.fill(0);
   }
 
-  /** Adds an address with a full bucket in place of the one proven longest ago, if there is no room. */
+  /** Adds an address with a full bucket; without room, in place of the one proven longest ago. */
   add(words: Uint32Array, provenAt: number, pinned: boolean, budget: CpuBudget): void {
     const source = this.#size < KNOWN_SOURCES_MAX ? this.#size : this.#oldest();
     if (source === NO_SOURCE) return;

@@ -1,5 +1,5 @@
-// Which of many slots is due first. A binary heap in typed arrays, with the place of every slot known,
-// so that a deadline is moved or removed in log n steps without search and without allocation.
+// Which of many slots is due first. A binary heap in typed arrays, with the place of every slot
+// known, so that a deadline is moved or removed in log n steps, without search or allocation.
 
 import { assert } from "../base/assert.js";
 

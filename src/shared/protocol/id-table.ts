@@ -1,6 +1,6 @@
 // From a 12-byte id and its scope to a number: open addressing over typed arrays, no allocation per
 // operation. Ids come from the network, so the place of each depends on a seed (keyed-hash.ts), and
-// deletion shifts back what follows: no tombstones, so a probe ends at the first empty slot, always.
+// deletion shifts back what follows: no tombstones, so a probe ends at the first empty slot.
 
 import { assert } from "../base/assert.js";
 import { MESSAGE_ID_BYTES } from "./constants.js";

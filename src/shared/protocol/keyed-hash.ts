@@ -1,5 +1,5 @@
-// Where a stranger's bytes land in a table of ours. Keyed, because whoever can choose keys and knows
-// the function makes every lookup walk one long chain; the seeds come from the random source at start.
+// Where a stranger's bytes land in a table of ours. Keyed, because whoever can choose keys and
+// knows the function makes every lookup walk one long chain; seeds are random, made at start.
 
 /** Final block of HalfSipHash: length of the input, bytes, in the top byte. */
 const LENGTH_BLOCK = 16 << 24;

@@ -1,10 +1,10 @@
 // Nonces that must not be taken twice, each until a deadline of its own. Entries of like deadlines
 // share a generation; a generation is dropped whole, memory and all, once its last deadline passed.
-// A nonce is never forgotten early: when there is no room the newcomer is refused, not an old entry.
+// A nonce is never forgotten early: without room the newcomer is refused, not an old entry evicted.
 // Deadlines are of any one clock, which may be set back: what was to be kept until then is kept.
 
 import { assert } from "../base/assert.js";
-import { NS_PER_SECOND, type Nanoseconds } from "../base/units.js";
+import { type Nanoseconds, NS_PER_SECOND } from "../base/units.js";
 import { NONCE_BYTES } from "./constants.js";
 import { hashWords, wordAt } from "./keyed-hash.js";
 
@@ -21,8 +21,8 @@ const NUMBER_MASK = 2 ** NUMBER_BITS - 1;
 const GENERATIONS_MAX = 16;
 /** Deadlines are rounded up to a multiple of this at least, ns. */
 const ROUNDING_NS_MIN = NS_PER_SECOND;
-/** A nonce stays at most this share of its life longer than asked, or ROUNDING_NS_MIN; more only while
- * a jump of the clock spreads deadlines over more than GENERATIONS_MAX. */
+/** A nonce stays at most this share of its life longer than asked, or ROUNDING_NS_MIN; more only
+ * while a jump of the clock spreads deadlines over more than GENERATIONS_MAX. */
 const OVERSTAY_SHARE = 1 / 2;
 
 assert(KEY_WORDS === 3, "a nonce is three words");
@@ -61,7 +61,7 @@ export class NonceMemory {
     return false;
   }
 
-  /** Remembers the nonce until `until` has passed; false, with nothing changed, when memory is full. */
+  /** Remembers the nonce until `until` has passed; false, and nothing changed, without room. */
   remember(now: Nanoseconds, until: Nanoseconds, bytes: Uint8Array, at: number): boolean {
     const isFull = this.#size >= this.#entriesMax;
     if (isFull || this.#generations.length >= GENERATIONS_MAX) this.expire(now);
@@ -192,7 +192,7 @@ class Generation {
   }
 }
 
-/** Power-of-two multiple of ROUNDING_NS_MIN, at most OVERSTAY_SHARE of the life where that is more. */
+/** ROUNDING_NS_MIN times a power of two: at most OVERSTAY_SHARE of the life, where that is more. */
 function roundingOf(lifeNs: number): number {
   let rounding = ROUNDING_NS_MIN;
   while (rounding * 2 <= lifeNs * OVERSTAY_SHARE) rounding *= 2;

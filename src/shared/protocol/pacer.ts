@@ -2,7 +2,7 @@
 // since an epoch is compared with what the epoch allows, so rounding never adds up over a long run.
 
 import { assert } from "../base/assert.js";
-import { NS_PER_SECOND, nanoseconds, type Nanoseconds } from "../base/units.js";
+import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../base/units.js";
 
 /** The rate of a pacer. */
 export interface Pace {
@@ -30,8 +30,8 @@ export class Pacer {
   take(now: Nanoseconds): boolean {
     if (this.#ratePerSecond === 0) return true;
     if (this.#nextAt() > now) return false;
-    // Full for a whole nanosecond: what came in beyond is lost. Less is how far a waiting caller was
-    // rounded up, and stays: else a burst of 1 would lose a part of a nanosecond with each token.
+    // Full for a whole nanosecond: what came in beyond is lost. Less is how far a waiting caller
+    // was rounded up, and stays: else a burst of 1 would lose a part of a nanosecond each time.
     if (this.#earned(now - 1) >= this.#taken) {
       this.#epoch = now;
       this.#taken = 0;

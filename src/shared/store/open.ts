@@ -154,6 +154,7 @@ function configure(db: Connection, options: OpenOptions): void {
   db.pragma("trusted_schema = OFF");
   db.pragma("foreign_keys = ON");
   db.pragma("cell_size_check = ON");
+  db.pragma("temp_store = MEMORY");
   const mode = db.pragma("journal_mode = WAL", { simple: true });
   if (mode !== "wal") {
     throw new DaemonError(

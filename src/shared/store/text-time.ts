@@ -16,9 +16,22 @@ export function timeText(wallMs: number): string {
   return new Date(ms).toISOString().slice(0, 23);
 }
 
+/** Rows come in bursts that were written in the same instant: the text read last, and its time. */
+let lastText = "";
+let lastMs: number | undefined;
+
 /** Wall ms since the epoch of a text time; undefined when it is none. */
 export function parseTime(text: unknown): number | undefined {
-  const match = typeof text === "string" ? TIME.exec(text) : null;
+  if (typeof text !== "string") return undefined;
+  if (text !== lastText) {
+    lastMs = parse(text);
+    lastText = text;
+  }
+  return lastMs;
+}
+
+function parse(text: string): number | undefined {
+  const match = TIME.exec(text);
   if (match === null) return undefined;
   const [, year, month, day, hour = "0", minute = "0", second = "0", fraction = ""] = match;
   const ms = Math.floor(Number(fraction.padEnd(9, "0")) / 1_000_000);
