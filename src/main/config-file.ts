@@ -1,4 +1,5 @@
-// The TOML file: where it is looked for, and its text as a judged table. Only importer of smol-toml.
+// The TOML file: where it is looked for, and its text as a judged table. Only importer of
+// smol-toml.
 
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -6,12 +7,7 @@ import { parse, TomlError } from "smol-toml";
 import { DaemonError } from "../shared/base/errors.js";
 import { nearest } from "./commands/nearest.js";
 import { quoted } from "./commands/printable.js";
-import {
-  type OpenedFile,
-  readTextFile,
-  refuseUnlessOurs,
-  refuseUnlessPrivate,
-} from "./secrets.js";
+import { type OpenedFile, readTextFile, refuseUnlessOurs, refuseUnlessPrivate } from "./secrets.js";
 import { type FileTable, readTable, type TableFault } from "./settings.js";
 
 export const CONFIG_FILE_NAME = "securedgram.toml";
@@ -39,7 +35,9 @@ export function findConfigFile(
   return undefined;
 }
 
-/** Root's HOME may be another user's (sudo keeps it), so root's file is looked for where XDG says. */
+/**
+ * Root's HOME may be another user's (sudo keeps it), so root's file is looked for where XDG says.
+ */
 function userDirectory(env: Readonly<Record<string, string | undefined>>): string | undefined {
   const { XDG_CONFIG_HOME: directory, HOME: home } = env;
   if (directory?.startsWith("/")) return directory;
@@ -66,7 +64,9 @@ export function readConfigFile(path: string): ConfigFile {
   return { path, directory: dirname(path), table };
 }
 
-/** The parser's own message quotes the line, which may be the one with the secret: it is not shown. */
+/**
+ * The parser's own message quotes the line, which may be the one with the secret: it is not shown.
+ */
 function parseText(file: OpenedFile): unknown {
   let text: string;
   try {

@@ -1,11 +1,11 @@
-// The daemon's configuration: command line, environment, `.env` and TOML file, parsed into one frozen
-// value. Behind this door every setting has its type, its range and its meaning; nothing later looks
-// at the environment again. A reload parses anew and takes over what may change.
+// The daemon's configuration: command line, environment, `.env` and TOML file, parsed into one
+// frozen value. Behind this door every setting has its type, its range and its meaning; nothing
+// later looks at the environment again. A reload parses anew and takes over what may change.
 
 import { resolve } from "node:path";
 import { DaemonError } from "../shared/base/errors.js";
-import { quoted } from "./commands/printable.js";
 import { nearest } from "./commands/nearest.js";
+import { quoted } from "./commands/printable.js";
 import { type ConfigFile, findConfigFile, readConfigFile } from "./config-file.js";
 import { parseEnvFile } from "./env-file.js";
 import {
@@ -27,15 +27,17 @@ import {
   type SecretPlaces,
 } from "./secrets.js";
 import {
-  namesOf,
   fallbackOf,
+  namesOf,
   readSetting,
   SETTING_NAMES,
   type SettingName,
   type Settings,
 } from "./settings.js";
 
-/** Where a value may come from. `flags`: by the long name of the option, undefined when not given. */
+/**
+ * Where a value may come from. `flags`: by the long name of the option, undefined when not given.
+ */
 export interface ConfigInput {
   readonly flags: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -47,7 +49,9 @@ export type LogLevel = "warn" | "info" | "debug";
 /** Where the shared secret stood; one of the first two cannot change while the process lives. */
 export type SecretOrigin = "flag" | "environment" | "env file" | "file" | "none";
 
-/** The settings, absolute paths, and the key rings. Frozen; only the secrets' bytes can be wiped. */
+/**
+ * The settings, absolute paths, and the key rings. Frozen; only the secrets' bytes can be wiped.
+ */
 export interface Config extends Settings {
   readonly userIsExplicit: boolean;
   readonly logLevel: LogLevel;
@@ -204,7 +208,10 @@ function readEnvFile(
 const variables = (): readonly string[] =>
   SETTING_NAMES.flatMap((name) => namesOf(name).variable ?? []);
 
-/** The value of the strongest source: flag, environment, `.env`, file. Empty variables count as unset. */
+/**
+ * The value of the strongest source: flag, environment, `.env`, file. Empty variables count as
+ * unset.
+ */
 function given(name: SettingName, sources: Sources): Given | undefined {
   const { key, flag, variable } = namesOf(name);
   const { flags, env, envFile, envFilePath, file, cwd } = sources;
@@ -311,7 +318,8 @@ function findSecret(
   old: Config | undefined,
 ): { readonly origin: SecretOrigin; readonly read: (() => Uint8Array) | undefined } {
   const flag = flags["secret"];
-  if (flag !== undefined) return { origin: "flag", read: () => parseSecret(String(flag), "--secret") };
+  if (flag !== undefined)
+    return { origin: "flag", read: () => parseSecret(String(flag), "--secret") };
   const variable = env[ENV_SECRET];
   if (variable) return { origin: "environment", read: () => parseSecret(variable, ENV_SECRET) };
   if (old?.secretOrigin === "flag" || old?.secretOrigin === "environment") {

@@ -1,6 +1,6 @@
-// The way into the background: `start` starts this program again as a session of its own and waits on a
-// pipe until that says it is ready, or why it is not. So `start` fails loudly, and returns only when
-// datagrams are being taken.
+// The way into the background: `start` starts this program again as a session of its own and waits
+// on a pipe until that says it is ready, or why it is not. So `start` fails loudly, and returns
+// only when datagrams are being taken.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, fstatSync, writeSync } from "node:fs";
@@ -36,7 +36,9 @@ const READY_LINE = "ready";
 const READY_DEADLINE_MS = 30_000;
 const READY_BYTES_MAX = 65_536;
 
-/** Starts the daemon in the background. Resolves when it is ready; rejects with its error, or ours. */
+/**
+ * Starts the daemon in the background. Resolves when it is ready; rejects with its error, or ours.
+ */
 export async function startDetached(options: DetachOptions): Promise<Started> {
   const { argv, secret } = withoutSecret(options.argv);
   const env = { ...options.env, [READY_VARIABLE]: String(READY_FD) };
@@ -69,7 +71,9 @@ export function reportReady(warnings: readonly string[] = []): void {
   answer([...lines, READY_LINE]);
 }
 
-/** Says to whoever started us why the daemon does not serve. False: nobody listens, say it yourself. */
+/**
+ * Says to whoever started us why the daemon does not serve. False: nobody listens, say it yourself.
+ */
 export function reportFailure(error: unknown): boolean {
   const data =
     error instanceof DaemonError
@@ -172,7 +176,9 @@ const tooLate = (deadlineMs: number): DaemonError =>
 
 let fd: number | undefined;
 
-/** Descriptor of the pipe, taken out of the environment at the first look: children must not see it. */
+/**
+ * Descriptor of the pipe, taken out of the environment at the first look: children must not see it.
+ */
 function pipeFd(): number | undefined {
   const word = process.env[READY_VARIABLE];
   if (word === undefined) return fd;

@@ -3,7 +3,9 @@
 // Not util.parseEnv: that cuts an unquoted value at #, turns \n in quotes into a line feed, reads
 // over line ends and knows back quotes, so a value that worked yesterday would read differently.
 
-/** Reads the assignments of a `.env` text; later lines win. Lines that assign nothing are skipped. */
+/**
+ * Reads the assignments of a `.env` text; later lines win. Lines that assign nothing are skipped.
+ */
 export function parseEnvFile(text: string): ReadonlyMap<string, string> {
   const values = new Map<string, string>();
   for (const line of text.replace(/^\uFEFF/, "").split(/\r?\n/)) {
@@ -11,7 +13,10 @@ export function parseEnvFile(text: string): ReadonlyMap<string, string> {
     if (trimmed === "" || trimmed.startsWith("#")) continue;
     const at = trimmed.indexOf("=");
     if (at <= 0) continue;
-    const name = trimmed.slice(0, at).trimEnd().replace(/^export\s+/, "");
+    const name = trimmed
+      .slice(0, at)
+      .trimEnd()
+      .replace(/^export\s+/, "");
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) continue;
     values.set(name, unquote(trimmed.slice(at + 1).trimStart()));
   }

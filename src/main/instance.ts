@@ -1,6 +1,7 @@
-// One daemon a database. Who runs is what the kernel says about the lock file beside the database, not
-// what a pid file says: a file can be planted, a held lock cannot. `stop` signals a process only when
-// it belongs to the owner of the lock file, so nobody can aim root's signal at a process of another.
+// One daemon a database. Who runs is what the kernel says about the lock file beside the database,
+// not what a pid file says: a file can be planted, a held lock cannot. `stop` signals a process
+// only when it belongs to the owner of the lock file, so nobody can aim root's signal at a process
+// of another.
 
 import {
   closeSync,
@@ -41,7 +42,9 @@ export interface DaemonPlace {
   readonly pidFile: string;
 }
 
-/** First byte that SQLite locks for an exclusive transaction. Source: its file format, PENDING_BYTE. */
+/**
+ * First byte that SQLite locks for an exclusive transaction. Source: its file format, PENDING_BYTE.
+ */
 const LOCKED_BYTE = 0x4000_0000;
 /** Wait between two looks at whether a process has ended, ms. */
 const LOOK_MS = 20;
@@ -51,8 +54,8 @@ const CLOCK_SLACK_MS = 2_000;
 const OUR_COMMAND = /securedgram|[/]cli\.js/;
 
 /**
- * Takes the lock of a database for the life of this process, or throws ERR_ALREADY_RUNNING. Call it as
- * the user that the daemon runs as: the owner of the lock file is who may be stopped through it.
+ * Takes the lock of a database for the life of this process, or throws ERR_ALREADY_RUNNING. Call it
+ * as the user that the daemon runs as: the owner of the lock file is who may be stopped through it.
  */
 export function holdInstanceLock(db: string): InstanceLock {
   const path = lockPathOf(db);
@@ -84,17 +87,23 @@ export function holdInstanceLock(db: string): InstanceLock {
   );
 }
 
-/** Who holds a database's lock, asked of the kernel. Undefined when nobody does, or it cannot tell. */
+/**
+ * Who holds a database's lock, asked of the kernel. Undefined when nobody does, or it cannot tell.
+ */
 export function lockHolder(db: string): Holder | undefined {
   const path = lockPathOf(db);
-  if (holdsLock(path)) return { pid: process.pid, startedAtMs: processFacts(process.pid)?.startedAtMs };
+  if (holdsLock(path))
+    return { pid: process.pid, startedAtMs: processFacts(process.pid)?.startedAtMs };
   const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
   if (!stats?.isFile()) return undefined;
   const pid = lockingPid(stats.dev, stats.ino);
   return pid === undefined ? undefined : { pid, startedAtMs: processFacts(pid)?.startedAtMs };
 }
 
-/** The daemon of a database: by its lock, or where that cannot be seen, by a pid file that proves true. */
+/**
+ * The daemon of a database: by its lock, or where that cannot be seen, by a pid file that proves
+ * true.
+ */
 export function findDaemon(place: DaemonPlace): Holder | undefined {
   return lockHolder(place.db) ?? pidFileHolder(place);
 }
@@ -106,7 +115,10 @@ export interface StopOptions extends DaemonPlace {
   readonly force?: boolean;
 }
 
-/** Tells the daemon to end and waits until it has. Throws ERR_NOT_RUNNING, ERR_PERMISSION, ERR_TIMEOUT. */
+/**
+ * Tells the daemon to end and waits until it has. Throws ERR_NOT_RUNNING, ERR_PERMISSION,
+ * ERR_TIMEOUT.
+ */
 export async function stopDaemon(options: StopOptions): Promise<Holder> {
   const holder = findDaemon(options);
   if (holder === undefined) throw notRunning(options);
@@ -205,7 +217,9 @@ const alreadyRunning = (db: string, pid: number | undefined): DaemonError =>
     "Stop it with `securedgram stop`, or name another database with --db.",
   );
 
-/** Process of a write lock on an inode. Lines: `1: POSIX ADVISORY WRITE 5849 fe:00:2146450 0 EOF`. */
+/**
+ * Process of a write lock on an inode. Lines: `1: POSIX ADVISORY WRITE 5849 fe:00:2146450 0 EOF`.
+ */
 export function lockingPid(
   dev: bigint,
   ino: bigint,
@@ -239,7 +253,9 @@ function readLocks(): string | undefined {
 
 // --- Pid file ----------------------------------------------------------------------------------
 
-/** Some file systems number their devices differently in /proc/locks; other systems have no /proc. */
+/**
+ * Some file systems number their devices differently in /proc/locks; other systems have no /proc.
+ */
 function pidFileHolder({ db, pidFile }: DaemonPlace): Holder | undefined {
   const content = readPidFile(pidFile);
   const facts = content && processFacts(content.pid);
@@ -280,7 +296,10 @@ function notRunning({ db, pidFile }: DaemonPlace): DaemonError {
   );
 }
 
-/** Facts about a holder that may be signalled: a process of ours, of the user who owns the lock file. */
+/**
+ * Facts about a holder that may be signalled: a process of ours, of the user who owns the lock
+ * file.
+ */
 function verifiedFacts(holder: Holder, { db }: DaemonPlace): ProcessFacts {
   const facts = processFacts(holder.pid);
   const stats = lstatSync(lockPathOf(db), { throwIfNoEntry: false });
@@ -288,7 +307,10 @@ function verifiedFacts(holder: Holder, { db }: DaemonPlace): ProcessFacts {
     throw new DaemonError("ERR_NOT_RUNNING", "the daemon ended just now", "Nothing is to be done.");
   }
   const isOurs =
-    stats.isFile() && stats.nlink === 1 && stats.uid === facts.uid && OUR_COMMAND.test(facts.command);
+    stats.isFile() &&
+    stats.nlink === 1 &&
+    stats.uid === facts.uid &&
+    OUR_COMMAND.test(facts.command);
   if (isOurs) return facts;
   throw new DaemonError(
     "ERR_PERMISSION",

@@ -1,6 +1,6 @@
-// Where log lines go: a file descriptor, a file of our own, or syslog by way of logger(1), since Node
-// has no socket that reaches /dev/log. A sink never throws and never waits long: a line that cannot be
-// written is counted by its caller and forgotten.
+// Where log lines go: a file descriptor, a file of our own, or syslog by way of logger(1), since
+// Node has no socket that reaches /dev/log. A sink never throws and never waits long: a line that
+// cannot be written is counted by its caller and forgotten.
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from "node:fs";
@@ -14,7 +14,9 @@ export interface Sink {
   readonly name: string;
   /** Takes a line with its line end; false when it was lost. */
   write(line: string, priority: Priority): boolean;
-  /** Opens the target anew, after it was renamed. Throws DaemonError and goes on with the old one. */
+  /**
+   * Opens the target anew, after it was renamed. Throws DaemonError and goes on with the old one.
+   */
   reopen(): void;
   /** Writes out what waits; bounded. */
   close(): Promise<void>;
@@ -140,7 +142,9 @@ export class SyslogSink implements Sink {
   }
 }
 
-/** Path of a logger(1) that understands us, when there is a syslog to reach; else why there is none. */
+/**
+ * Path of a logger(1) that understands us, when there is a syslog to reach; else why there is none.
+ */
 export function findLogger(): { readonly path: string } | { readonly why: string } {
   if (!isSocket(SYSLOG_SOCKET)) return { why: `there is no ${SYSLOG_SOCKET}` };
   for (const path of LOGGER_PATHS) {

@@ -1,7 +1,7 @@
 // What happened too often for a line of its own: counts by reason, and one line about all of them
 // now and then, so that no flood of packets becomes a flood of lines.
 
-import { NS_PER_SECOND, type Nanoseconds } from "../shared/base/units.js";
+import { type Nanoseconds, NS_PER_SECOND } from "../shared/base/units.js";
 import type { Log } from "./log.js";
 
 /** One summary line at most in this time, ns. Source: reliability.md T38. */

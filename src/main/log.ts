@@ -1,6 +1,6 @@
-// The log: one JSON object a line, one line a change of state, never one per packet, never payload or
-// keys. Whatever the values hold, a line is printable ASCII: no stranger can forge a second line or
-// send a terminal an escape. Only importer of pino.
+// The log: one JSON object a line, one line a change of state, never one per packet, never payload
+// or keys. Whatever the values hold, a line is printable ASCII: no stranger can forge a second line
+// or send a terminal an escape. Only importer of pino.
 
 import { type Logger, pino } from "pino";
 import { DaemonError, reasonOf } from "../shared/base/errors.js";
@@ -39,7 +39,8 @@ const RESERVED = new Set(["level", "time", "msg", "err"]);
 
 /**
  * Opens the log. Throws DaemonError when a file cannot be had; without a syslog it says so once and
- * writes to stderr. Call it as the user that the daemon runs as: logger(1) and the file are opened here.
+ * writes to stderr. Call it as the user that the daemon runs as: logger(1) and the file are opened
+ * here.
  */
 export function createLog(options: LogOptions): Log {
   return new Log(options);

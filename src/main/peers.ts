@@ -31,8 +31,8 @@ export interface ConfigRing {
 }
 
 /**
- * HKDF-SHA-512 info of a pair's key: the label's ASCII, then both ids as u16 BE length and bytes, in
- * ascending order of the bytes. The same on both hosts. Ids: 1 to 65,535 bytes each, not equal.
+ * HKDF-SHA-512 info of a pair's key: the label's ASCII, then both ids as u16 BE length and bytes,
+ * in ascending order of the bytes. The same on both hosts. Ids: 1 to 65,535 bytes each, not equal.
  */
 export function pairInfo(idA: string, idB: string): Uint8Array {
   const encoder = new TextEncoder();
@@ -44,7 +44,11 @@ export function pairInfo(idA: string, idB: string): Uint8Array {
 }
 
 /** Makes a ring; `keys` are taken over. */
-export function makeRing(name: string, addresses: readonly PeerAddress[], keys: RingKeys): ConfigRing {
+export function makeRing(
+  name: string,
+  addresses: readonly PeerAddress[],
+  keys: RingKeys,
+): ConfigRing {
   return { name, addresses, keys, fingerprint: fingerprintOf(addresses, keys) };
 }
 

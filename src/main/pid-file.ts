@@ -1,5 +1,5 @@
-// The pid file: for people and service managers. We never trust it where the kernel can tell who holds
-// the lock (instance.ts), and never write through a link that somebody put in its place.
+// The pid file: for people and service managers. We never trust it where the kernel can tell who
+// holds the lock (instance.ts), and never write through a link that somebody put in its place.
 
 import { randomBytes } from "node:crypto";
 import {
@@ -32,7 +32,10 @@ export interface PidFileContent {
 /** Digits of a pid and a line end. */
 const PID_FILE_BYTES_MAX = 32;
 
-/** Writes our pid and a line end, mode 0644, by a rename that replaces links instead of following them. */
+/**
+ * Writes our pid and a line end, mode 0644, by a rename that replaces links instead of following
+ * them.
+ */
 export function writePidFile(path: string): PidFile {
   refuseForeign(path);
   const temporary = `${path}.${process.pid}.${randomBytes(6).toString("hex")}`;
@@ -56,7 +59,9 @@ export function writePidFile(path: string): PidFile {
   }
 }
 
-/** Reads a pid file; undefined when there is none. Refuses what is no plain file or holds no pid. */
+/**
+ * Reads a pid file; undefined when there is none. Refuses what is no plain file or holds no pid.
+ */
 export function readPidFile(path: string): PidFileContent | undefined {
   let fd: number;
   try {
@@ -81,10 +86,10 @@ export function readPidFile(path: string): PidFileContent | undefined {
 function refuseForeign(path: string): void {
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return;
-  if (stats.isSymbolicLink()) throw refused(path, "is a symbolic link");
   const own = process.geteuid?.() ?? stats.uid;
   if (stats.uid !== own && stats.uid !== 0) throw refused(path, `belongs to user id ${stats.uid}`);
   if (stats.isFile() && stats.size === 0) return;
+  // Refuses links too, whoever owns them.
   readPidFile(path);
 }
 

@@ -28,8 +28,9 @@ const ID_DEADLINE_MS = 5_000;
 const USER_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\$?$/;
 
 /**
- * Becomes `user` when we are root. Otherwise it is nothing to do, unless the user was named explicitly
- * and is another one: that is refused. Throws DaemonError, and then the process must end.
+ * Becomes `user` when we are root. Otherwise it is nothing to do, unless the user was named
+ * explicitly and is another one: that is refused. Throws DaemonError, and then the process must
+ * end.
  */
 export function dropPrivileges(user: string, isExplicit: boolean): Dropped {
   const { geteuid, getegid } = process;
@@ -57,7 +58,10 @@ export function dropPrivileges(user: string, isExplicit: boolean): Dropped {
   return { uid: account.uid, gid: account.gid, changed: true, warning: undefined };
 }
 
-/** Under io_uring the kernel may go on working with root's rights; Node then refuses to change users. */
+/**
+ * Under io_uring the kernel may go on working with root's rights; Node then refuses to change
+ * users.
+ */
 function refuseIoUring(): void {
   const value = process.env["UV_USE_IO_URING"];
   if (value === undefined || value === "" || value === "0") return;

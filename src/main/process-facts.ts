@@ -1,5 +1,5 @@
-// What the system says about a process: whose it is, when it began, what it was called with. Pids are
-// used again; pid and start together are not.
+// What the system says about a process: whose it is, when it began, what it was called with. Pids
+// are used again; pid and start together are not.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -59,11 +59,15 @@ const bootedAtMs = (): number =>
 
 /** For systems without /proc. */
 export function factsOfPs(pid: number): ProcessFacts | undefined {
-  const { stdout } = spawnSync("/bin/ps", ["-o", "uid=,stat=,lstart=,command=", "-p", String(pid)], {
-    encoding: "utf8",
-    env: { LC_ALL: "C" },
-    timeout: PS_DEADLINE_MS,
-  });
+  const { stdout } = spawnSync(
+    "/bin/ps",
+    ["-o", "uid=,stat=,lstart=,command=", "-p", String(pid)],
+    {
+      encoding: "utf8",
+      env: { LC_ALL: "C" },
+      timeout: PS_DEADLINE_MS,
+    },
+  );
   const match = /^\s*(\d+)\s+(\S+)\s+(\S+\s+\S+\s+\d+\s+[\d:]+\s+\d+)\s+(.*)$/m.exec(stdout ?? "");
   if (match === null || match[2].startsWith("Z")) return undefined;
   const [, uid, , start, command] = match;

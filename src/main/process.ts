@@ -1,5 +1,5 @@
-// What the process does about itself before anything else: a umask under which nothing is readable by
-// others, no debugger door, no report that would write the environment or the heap to a file.
+// What the process does about itself before anything else: a umask under which nothing is readable
+// by others, no debugger door, no report that would write the environment or the heap to a file.
 // Imports little: it must run before the rest is loaded.
 
 import { url as inspectorUrl } from "node:inspector";
@@ -9,11 +9,11 @@ import { DaemonError } from "../shared/base/errors.js";
 const NODE_VERSION_MIN = [20, 19] as const;
 /** Switches that open a debugger or write memory or the environment to files. */
 const UNSAFE_SWITCH =
-  /^--(inspect|debug-port|report-(on-|uncaught|signal|dir|filename|compact)|heapsnapshot-|heap-prof|abort-on-uncaught)/;
+  /^--(inspect|debug-port|heapsnapshot-|heap-prof|abort-on-uncaught|report-(?!exclude))/;
 
 /**
- * Closes the process: umask 077, SIGUSR1 without effect, refusal of debugger and dump switches. Call it
- * first in every program that will hold a secret.
+ * Closes the process: umask 077, SIGUSR1 without effect, refusal of debugger and dump switches.
+ * Call it first in every program that will hold a secret.
  */
 export function hardenProcess(): void {
   process.umask(0o077);
@@ -34,7 +34,13 @@ export function unsafeSwitch(
   nodeOptions: string | undefined,
 ): string | undefined {
   const words = [...execArgv, ...(nodeOptions?.split(/\s+/) ?? [])];
-  const names = words.map((word) => word.replace(/^["']+/, "").replaceAll("_", "-").split("=")[0]);
+  const names = words.map(
+    (word) =>
+      word
+        .replace(/^["']+/, "")
+        .replaceAll("_", "-")
+        .split("=")[0],
+  );
   return names.find((name) => UNSAFE_SWITCH.test(name));
 }
 

@@ -63,7 +63,10 @@ export interface SecretPlaces {
   readonly credentials: string | undefined;
 }
 
-/** Reads a secret from a file that only its owner and root can read; the buffers on the way are wiped. */
+/**
+ * Reads a secret from a file that only its owner and root can read; the buffers on the way are
+ * wiped.
+ */
 export function readSecretFile(name: string, places: SecretPlaces): Uint8Array {
   const path = secretPath(name, places);
   const file = readPrivateFile(path, SECRET_FILE_BYTES_MAX, "secret file");
@@ -189,7 +192,11 @@ function readPrivateFile(path: string, bytesMax: number, kind: string): OpenedFi
 function openError(path: string, kind: string, error: unknown): DaemonError {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "ENOENT") {
-    return new DaemonError("ERR_CONFIG", `${kind} ${path} does not exist`, "Create it, with mode 600, or name another.");
+    return new DaemonError(
+      "ERR_CONFIG",
+      `${kind} ${path} does not exist`,
+      "Create it, with mode 600, or name another.",
+    );
   }
   if (code === "ELOOP" || code === "EMLINK") {
     return new DaemonError(

@@ -1,5 +1,5 @@
-// The table of settings: for each its name in the file, the environment and on the command line, what
-// values fit, its default, and whether a reload may change it. Only importer of zod.
+// The table of settings: for each its name in the file, the environment and on the command line,
+// what values fit, its default, and whether a reload may change it. Only importer of zod.
 
 import { availableParallelism } from "node:os";
 import { z } from "zod";
@@ -100,7 +100,9 @@ export interface SettingNames {
 const restart = false;
 const reload = true;
 
-/** All settings but the secrets and the peers. `fallback` undefined: unset unless the user sets it. */
+/**
+ * All settings but the secrets and the peers. `fallback` undefined: unset unless the user sets it.
+ */
 export const SETTINGS = {
   user: {
     key: "user",
@@ -270,30 +272,35 @@ const id = /^[A-Za-z0-9._:@-]{1,64}$/;
 
 const peerSchema = z.strictObject(
   {
-  name: fitting("letters, digits, dots, _ and -, 64 at most", (value) =>
-    typeof value === "string" && name.test(value) ? value : undefined,
-  ),
-  address: z.union([z.string(), z.array(z.string()).min(1)], {
-    error: "an IP address or a host name, with or without a port, or a list of them",
-  }),
-  port: whole(1, 65_535).optional(),
-  id: fitting("letters, digits and . _ : @ -, 64 at most", (value) =>
-    typeof value === "string" && id.test(value) ? value : undefined,
-  ).optional(),
-  secret: optionalText,
-  secret_file: optionalText,
-  previous_secret_file: optionalText,
-  next_secret_file: optionalText,
-}, { error: "a table with name, address and a secret" });
+    name: fitting("letters, digits, dots, _ and -, 64 at most", (value) =>
+      typeof value === "string" && name.test(value) ? value : undefined,
+    ),
+    address: z.union([z.string(), z.array(z.string()).min(1)], {
+      error: "an IP address or a host name, with or without a port, or a list of them",
+    }),
+    port: whole(1, 65_535).optional(),
+    id: fitting("letters, digits and . _ : @ -, 64 at most", (value) =>
+      typeof value === "string" && id.test(value) ? value : undefined,
+    ).optional(),
+    secret: optionalText,
+    secret_file: optionalText,
+    previous_secret_file: optionalText,
+    next_secret_file: optionalText,
+  },
+  { error: "a table with name, address and a secret" },
+);
 
-const pairSchema = z.strictObject({
-  id: fitting("letters, digits and . _ : @ -, 64 at most", (value) =>
-    typeof value === "string" && id.test(value) ? value : undefined,
-  ),
-  master_file: text("a file"),
-  previous_master_file: optionalText,
-  next_master_file: optionalText,
-}, { error: "a table with id and master_file" });
+const pairSchema = z.strictObject(
+  {
+    id: fitting("letters, digits and . _ : @ -, 64 at most", (value) =>
+      typeof value === "string" && id.test(value) ? value : undefined,
+    ),
+    master_file: text("a file"),
+    previous_master_file: optionalText,
+    next_master_file: optionalText,
+  },
+  { error: "a table with id and master_file" },
+);
 
 const settingKeys = Object.fromEntries(
   SETTING_NAMES.map((setting) => [SETTINGS[setting].key, z.unknown().optional()]),
@@ -315,10 +322,17 @@ export type PairTable = z.output<typeof pairSchema>;
 
 /** What is wrong with a file's table: a key that nobody knows, or a value that does not fit. */
 export type TableFault =
-  | { readonly kind: "unknown"; readonly key: string; readonly known: readonly string[]; readonly at: string }
+  | {
+      readonly kind: "unknown";
+      readonly key: string;
+      readonly known: readonly string[];
+      readonly at: string;
+    }
   | { readonly kind: "unfit"; readonly at: string; readonly expects: string };
 
-/** Judges the shape of a file's table; setting values are judged with those of all other sources. */
+/**
+ * Judges the shape of a file's table; setting values are judged with those of all other sources.
+ */
 export function readTable(table: unknown): { readonly table: FileTable } | TableFault {
   const result = fileSchema.safeParse(table);
   if (result.success) return { table: result.data };

@@ -1,5 +1,6 @@
-// Tells systemd where we are in our life, through systemd-notify, since Node has no socket that could.
-// The unit needs NotifyAccess=all: the message comes from a child. Elsewhere this does nothing.
+// Tells systemd where we are in our life, through systemd-notify, since Node has no socket that
+// could. The unit needs NotifyAccess=all: the message comes from a child. Elsewhere this does
+// nothing.
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -10,7 +11,10 @@ const NOTIFY_PATHS = ["/usr/bin/systemd-notify", "/bin/systemd-notify"];
 const NOTIFY_DEADLINE_MS = 2_000;
 const US_PER_NS = 1_000n;
 
-/** Sends a state, with a sentence for `systemctl status`; never throws, waits 2 s at most. True: sent. */
+/**
+ * Sends a state, with a sentence for `systemctl status`; never throws, waits 2 s at most. True:
+ * sent.
+ */
 export async function notifySystemd(
   state: LifeState,
   status?: string,

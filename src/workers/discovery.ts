@@ -6,7 +6,7 @@
 import { WORKED } from "../shared/store/schema.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import { ID_SANE_MAX } from "../shared/store/migrate.js";
-import { BEFORE_FIRST, isAddressable, type Lane, type Lanes, PRIORITY_CLASSES } from "./lanes.js";
+import { BEFORE_FIRST, type Destination, isAddressable, type Lane, type Lanes, PRIORITY_CLASSES } from "./lanes.js";
 
 /** New rows looked at in one step. */
 const NEW_ROWS_MAX = 512;
@@ -57,6 +57,8 @@ export class Discovery {
   readonly #idsBelow: Statement;
   readonly #anyAbove: Statement;
   readonly #badRows: Statement;
+  /** Commits of others so far. */
+  #changes = 0;
   #seen: number;
   #newRowsLeft = true;
   #walking = true;
@@ -112,6 +114,7 @@ export class Discovery {
 
   /** Another process committed. */
   changed(): void {
+    this.#changes += 1;
     this.#newRowsLeft = true;
     this.#walkWanted = true;
     this.#lanes.stirRecent();
@@ -120,6 +123,19 @@ export class Discovery {
   /** Something was redriven or re-addressed that no new id tells of. */
   wantWalk(): void {
     this.#walkWanted = true;
+  }
+
+  /** Its turn has come: a row of a higher priority may have joined behind a backlog. */
+  lookAbove(destination: Destination): void {
+    if (destination.looks === this.#changes) return;
+    destination.looks = this.#changes;
+    const { address, port, next, lanes } = destination;
+    for (let i = (next?.priority ?? PRIORITY_CLASSES) + 1; i < PRIORITY_CLASSES; i++) {
+      const lane = lanes[i];
+      if (lane.dry && this.#anyAbove.get(address, port, i, lane.cursor) !== undefined) {
+        this.#lanes.stir(lane);
+      }
+    }
   }
 
   /** A lane gave this row; when it is the next new one, it need not be looked at again. */

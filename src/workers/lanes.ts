@@ -47,6 +47,8 @@ export class Destination {
   readonly port: number;
   limit: number;
   out = 0;
+  /** How many commits of others there were when its lanes were looked at last. */
+  looks = 0;
   /** By priority class. */
   readonly lanes: readonly Lane[];
 

@@ -344,6 +344,7 @@ export class Outbox {
     while (attempt.rowsLeft > 0) {
       const destination = this.lanes.nextReady;
       if (destination === undefined) return;
+      this.#discovery.lookAbove(destination);
       const lane = destination.next;
       const room = destination.limit - destination.out;
       const full =

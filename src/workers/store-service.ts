@@ -30,9 +30,17 @@ const JOB_DEADLINE_MS = 500;
 const OPEN_DEADLINE_MS = 10_000;
 /** While an order waits: look at least this often, ms. Source: store.md, waking up. */
 const POLL_MS = 25;
+/** The same when nothing was heard for a while and both files are watched: less than 0.5 % of a core. */
+const POLL_QUIET_MS = 250;
+const QUIET_AFTER_MS = 1_000;
 /** After an event of the WAL the commit is not visible yet: looks, and naps between them. */
-const LOOKS = 9;
+const LOOKS = 4;
 const LOOK_NAP_MS = 0.2;
+/** Events this soon after a write of our own are most likely about that, ms: no naps for them. */
+const OWN_WRITE_MS = 5;
+/** Looks behind those, which do not hold up the thread, and the wait between them, ms. */
+const LATER_LOOKS = 3;
+const LATER_LOOK_MS = 1;
 const TEND_MS = 1_000;
 const TEND_SOON_MS = 20;
 const FILE_CHECK_MS = 60_000;
@@ -58,8 +66,12 @@ export class StoreService {
   readonly #post: Post;
   readonly #reporter: Reporter;
   #open: Open | undefined;
-  /** This thread wrote to the WAL since its last event. */
-  #wrote = false;
+  /** When this thread last wrote to the WAL, monotonic ms. */
+  #wroteAt = Number.NEGATIVE_INFINITY;
+  #laterLooks = 0;
+  /** When another process, or a lease, last gave a sign, monotonic ms. */
+  #heardAt = 0;
+  #lookTimer: NodeJS.Timeout | undefined;
   #pollTimer: NodeJS.Timeout | undefined;
   #tendTimer: NodeJS.Timeout | undefined;
   #soon: NodeJS.Immediate | undefined;
@@ -106,7 +118,10 @@ export class StoreService {
         settler: new Settler(db, outbox.lanes, now),
         retention: new Retention(db, { now, report }),
         wake: new Wake(opened.path, {
-          onDoorbell: () => this.#answer(),
+          onDoorbell: () => {
+            this.#heard();
+            this.#answer();
+          },
           onWal: () => this.#walChanged(),
           report,
         }),
@@ -187,9 +202,9 @@ export class StoreService {
 
   /** Runs a job that writes; says busy or full, or that the store must not go on. */
   #guarded(job: "store" | "settle" | "reserve", run: () => void): void {
-    this.#wrote = true;
     try {
       run();
+      this.#wroteAt = performance.now();
     } catch (thrown) {
       const code = writeFailure(thrown);
       if (code === "broken") this.#break(thrown);
@@ -216,6 +231,8 @@ export class StoreService {
     clearTimeout(this.#pollTimer);
     clearTimeout(this.#tendTimer);
     clearImmediate(this.#soon);
+    clearTimeout(this.#lookTimer);
+    this.#lookTimer = undefined;
     this.#pollTimer = undefined;
     this.#tendTimer = undefined;
     this.#soon = undefined;
@@ -230,7 +247,7 @@ export class StoreService {
     try {
       const leased = open.outbox.poll();
       if (leased !== undefined) {
-        this.#wrote = true;
+        this.#wroteAt = performance.now();
         this.#post(leased, [leased.batch.bytes]);
       }
     } catch (thrown) {
@@ -244,25 +261,56 @@ export class StoreService {
         this.#answer();
       });
     } else {
-      this.#pollTimer ??= setTimeout(() => {
-        this.#pollTimer = undefined;
-        this.#answer();
-      }, POLL_MS);
+      this.#pollLater(open);
     }
+  }
+
+  #pollLater(open: Open): void {
+    this.#pollTimer ??= setTimeout(() => {
+      this.#pollTimer = undefined;
+      this.#answer();
+    }, this.#pollDelay(open));
+  }
+
+  /** A commit that takes long to sync is found by polling: quick polls follow every sign of life. */
+  #pollDelay({ wake }: Open): number {
+    const quiet = performance.now() - this.#heardAt > QUIET_AFTER_MS;
+    return quiet && wake.watching ? POLL_QUIET_MS : POLL_MS;
+  }
+
+  /** From quick polls to slow ones is a matter of waiting; back it goes at once. */
+  #heard(): void {
+    this.#heardAt = performance.now();
+    if (this.#pollTimer === undefined) return;
+    clearTimeout(this.#pollTimer);
+    this.#pollTimer = undefined;
   }
 
   #walChanged(): void {
     const open = this.#open;
     if (open === undefined || !open.outbox.waiting) return;
-    const looks = this.#wrote ? 1 : LOOKS;
-    this.#wrote = false;
-    for (let look = 1; look <= looks; look++) {
-      if (open.outbox.changed()) {
-        this.#answer();
-        return;
-      }
-      if (look < looks) nap(LOOK_NAP_MS);
+    const own = performance.now() - this.#wroteAt < OWN_WRITE_MS;
+    if (!own) this.#heard();
+    for (let looks = own ? 1 : LOOKS; ; looks--) {
+      if (open.outbox.changed()) return this.#answer();
+      if (looks === 1) break;
+      nap(LOOK_NAP_MS);
     }
+    this.#laterLooks = LATER_LOOKS;
+    this.#lookLater();
+    this.#pollLater(open);
+  }
+
+  /** Looks once more in a moment: the commit behind an event can take as long as a sync. */
+  #lookLater(): void {
+    if (this.#lookTimer !== undefined || this.#laterLooks === 0) return;
+    this.#lookTimer = setTimeout(() => {
+      this.#lookTimer = undefined;
+      this.#laterLooks -= 1;
+      if (this.#open?.outbox.waiting !== true) return;
+      if (this.#open.outbox.changed()) this.#answer();
+      else this.#lookLater();
+    }, LATER_LOOK_MS);
   }
 
   #tendLater(delayMs: number): void {

@@ -39,6 +39,11 @@ export class Wake {
     this.#watch(`${this.#path}-wal`, this.#events.onWal);
   }
 
+  /** True while both files are watched. */
+  get watching(): boolean {
+    return this.#watchers.size === 2;
+  }
+
   stop(): void {
     for (const watcher of this.#watchers.values()) watcher.close();
     this.#watchers.clear();

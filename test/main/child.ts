@@ -1,7 +1,6 @@
 // A process for tests to look at from outside: one role a run, answers as lines on stdout.
 
 import { readFileSync } from "node:fs";
-import { DaemonError, reasonOf } from "../../src/shared/base/errors.js";
 import { loadPlaces } from "../../src/main/config.js";
 import { isDetached, reportFailure, reportReady } from "../../src/main/detach.js";
 import { holdInstanceLock } from "../../src/main/instance.js";
@@ -9,6 +8,7 @@ import { createLog } from "../../src/main/log.js";
 import { dropPrivileges } from "../../src/main/privileges.js";
 import { hardenProcess } from "../../src/main/process.js";
 import { parseSecret, readSecretFile } from "../../src/main/secrets.js";
+import { DaemonError, reasonOf } from "../../src/shared/base/errors.js";
 
 const say = (line: string): void => console.log(line);
 const stay = (): void => {

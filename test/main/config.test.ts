@@ -174,7 +174,13 @@ test("a value that does not fit is refused with its place and what would fit", (
     [{ SECUREDGRAM_PORT: `1\u001b[31m\n${"9".repeat(500)}` }, /^[\x20-\x7e]{1,200}$/],
   ];
   for (const [env, why] of bad) refuses(t, { env: { ...withSecret, ...env } }, "ERR_CONFIG", why);
-  for (const toml of ["port = true", "port = [1]", "life = 'soon'", "life = '0s'", "quota = '1 XB'"]) {
+  for (const toml of [
+    "port = true",
+    "port = [1]",
+    "life = 'soon'",
+    "life = '0s'",
+    "quota = '1 XB'",
+  ]) {
     refuses(t, { env: withSecret, toml }, "ERR_CONFIG", /It takes a/);
   }
   refuses(t, { env: withSecret, flags: { port: "x" } }, "ERR_CONFIG", /^--port is "x"/);
@@ -244,7 +250,10 @@ test("a bad secret is named by where it stands and not shown", (t) => {
 test("a readable or linked .env or file with a secret is refused, without one it is not", (t) => {
   const dotEnv = arrange(t, { dotEnv: `SECUREDGRAM_SECRET=${SECRET}` });
   chmodSync(join(dotEnv.cwd, ".env"), 0o644);
-  assert.throws(() => loadConfig(dotEnv), refusal("ERR_FILE_MODE", /\.env holds a secret.*chmod 600/));
+  assert.throws(
+    () => loadConfig(dotEnv),
+    refusal("ERR_FILE_MODE", /\.env holds a secret.*chmod 600/),
+  );
   const toml = arrange(t, { toml: `secret = "${SECRET}"` });
   chmodSync(join(toml.cwd, "securedgram/securedgram.toml"), 0o640);
   assert.throws(() => loadConfig(toml), refusal("ERR_FILE_MODE", /toml holds a secret.*chmod 600/));
@@ -320,7 +329,7 @@ function withPeers(t: TestContext, toml = PEERS, given: Given = {}): ConfigInput
   return input;
 }
 
-test("peers become rings with their addresses, secrets and pair info, the shared ring first", (t) => {
+test("peers become rings with their addresses and secrets, the shared ring first", (t) => {
   const { rings } = loadConfig(withPeers(t, PEERS, { env: withSecret }));
   assert.deepEqual(
     rings.map(({ name, addresses }) => ({ name, addresses })),
@@ -346,7 +355,10 @@ test("peers become rings with their addresses, secrets and pair info, the shared
 
 test("peers alone are enough, a shared secret is not needed", (t) => {
   const { rings, secretOrigin } = loadConfig(withPeers(t));
-  assert.deepEqual(rings.map(({ name }) => name), ["alpha", "beta"]);
+  assert.deepEqual(
+    rings.map(({ name }) => name),
+    ["alpha", "beta"],
+  );
   assert.equal(secretOrigin, "none");
 });
 
@@ -357,7 +369,10 @@ test("peers that could be taken for each other are refused", (t) => {
   const pair = "[pair]\nid='me'\nmaster_file='master'\n";
   const bad: readonly (readonly [string, RegExp])[] = [
     [a + peer("a", "192.0.2.2", "secret_file='beta'"), /two peers are named a/],
-    [a + peer("b", "::ffff:192.0.2.1", "secret_file='beta'"), /peers a and b both have 192\.0\.2\.1/],
+    [
+      a + peer("b", "::ffff:192.0.2.1", "secret_file='beta'"),
+      /peers a and b both have 192\.0\.2\.1/,
+    ],
     [a + peer("b", "a", "secret_file='beta'"), /a is one peer's name and b's address/],
     [a + peer("b", "192.0.2.2", "secret_file='alpha'"), /b and peer a have the same secret/],
     [a + peer("b", "h", "secret_file='beta'\nnext_secret_file='alpha'"), /the same secret/],
@@ -420,14 +435,9 @@ test("a reload takes what may change, and leaves and names what may not", (t) =>
   const old = loadConfig(input);
   const folder = join(input.cwd, "securedgram");
   put(folder, "alpha", "ee".repeat(32));
-  put(
-    folder,
-    "securedgram.toml",
-    `window = 4\nretry_interval = 9\nport = 6\nlog = "stdout"\ndb = "y"\nuser = "mail"\n${PEERS}`.replace(
-      '"beta"\naddress',
-      '"gamma"\naddress',
-    ),
-  );
+  const restart = `port = 6\nlog = "stdout"\ndb = "y"\nuser = "mail"\n`;
+  const renamed = PEERS.replace('"beta"\naddress', '"gamma"\naddress');
+  put(folder, "securedgram.toml", `window = 4\nretry_interval = 9\n${restart}${renamed}`);
   const { config, changed, restartOnly } = reloadConfig(old, input);
   const expected = ["window", "retry_interval", "peer alpha", "peer beta", "peer gamma"];
   assert.deepEqual([...changed], expected);

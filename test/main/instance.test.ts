@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import {
   chmodSync,
   chownSync,
   existsSync,
   linkSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -21,8 +22,8 @@ import {
   pollDaemon,
   stopDaemon,
 } from "../../src/main/instance.js";
-import { factsOfPs, processFacts } from "../../src/main/process-facts.js";
-import { isRoot, makeFolder, put, refusal, startChild } from "./places.js";
+import { factsOfPs, hasProc, processFacts } from "../../src/main/process-facts.js";
+import { isRoot, makeFolder, put, refusal, startChild, until } from "./places.js";
 
 const DEADLINE_MS = 10_000;
 
@@ -92,7 +93,7 @@ test("the lock file is empty, private and alone, and its loss is noticed", (t) =
   assert.equal(lock.isIntact(), false);
 });
 
-test("a planted lock file is refused: link, second name, open mode, other owner, no lock file", (t) => {
+test("a planted lock file is refused: link, second name, open mode, other owner", (t) => {
   const { folder, db } = place(t);
   const lockPath = lockPathOf(db);
   const victim = put(folder, "victim", "");
@@ -121,8 +122,12 @@ test("a planted lock file is refused: link, second name, open mode, other owner,
 
 test("the kernel's list of locks is read exactly", () => {
   const dev = 0xfe00n;
-  const line = (pid: string, id: string, kind = "POSIX  ADVISORY  WRITE", range = "1073741824 1073742335") =>
-    `1: ${kind} ${pid} ${id} ${range}`;
+  const line = (
+    pid: string,
+    id: string,
+    kind = "POSIX  ADVISORY  WRITE",
+    range = "1073741824 1073742335",
+  ) => `1: ${kind} ${pid} ${id} ${range}`;
   const table: readonly (readonly [string, number | undefined])[] = [
     [line("12", "fe:00:77"), 12],
     [line("12", "fe:00:77", "POSIX  ADVISORY  WRITE", "0 EOF"), 12],
@@ -198,7 +203,7 @@ test("a pid file that names nobody, or holds no pid, stops nobody", async (t) =>
   }
 });
 
-test("stop leaves a process alone that does not belong to the owner of the lock file", async (t) => {
+test("stop leaves a process alone that is not the lock file owner's", async (t) => {
   const where = place(t);
   const child = startChild(t, ["hold", where.db]);
   await child.line();
@@ -248,6 +253,19 @@ test("a process is known by its start, not by its number alone", async (t) => {
   assert.equal(processFacts(child.pid)?.startKey, facts?.startKey);
   assert.equal(processFacts(0), undefined);
   assert.equal(processFacts(-1), undefined);
+});
+
+test("the remains of a process that nobody waited for do not count as running", async (t) => {
+  const script = "sleep 0.05 & echo $!; exec sleep 60";
+  const parent = spawn("/bin/sh", ["-c", script], { stdio: ["ignore", "pipe", "ignore"] });
+  t.after(() => parent.kill("SIGKILL"));
+  let pid = 0;
+  parent.stdout.once("data", (chunk: Buffer) => {
+    pid = Number(chunk.toString());
+  });
+  await until(() => pid > 0 && processFacts(pid) === undefined, "the end of the sleep");
+  assert.equal(parent.exitCode, null);
+  if (hasProc()) assert.match(readFileSync(`/proc/${pid}/stat`, "latin1"), /\) Z /);
 });
 
 test("without /proc, ps says the same", async (t) => {

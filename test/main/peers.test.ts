@@ -54,6 +54,7 @@ test("addresses are read in all their forms, into one spelling", () => {
 
 test("what is no address is refused", () => {
   const bad =
-    "|:|1.2.3|1.2.3.4.5|1.2.3.256|host:0|host:65536|host:|a b|[1.2.3.4]|[::1|::1]:1|2001:db8::1:70000|-a.b|a..b|0x7f|[::1]x|a/b";
+    "|:|1.2.3|1.2.3.4.5|1.2.3.256|host:0|host:65536|host:|a b|[1.2.3.4]|[::1|::1]:1|" +
+    "2001:db8::1:70000|-a.b|a..b|0x7f|[::1]x|a/b";
   for (const text of bad.split("|")) assert.equal(parsePeerAddress(text), undefined, text);
 });

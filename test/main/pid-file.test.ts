@@ -63,7 +63,10 @@ test("a file that is no pid file, a folder and another user's file are not repla
   const file = put(folder, "passwd", "root:x:0:0\n");
   mkdirSync(join(folder, "folder"));
   assert.throws(() => writePidFile(file), refusal("ERR_FILE_MODE", /holds no process id/));
-  assert.throws(() => writePidFile(join(folder, "folder")), refusal("ERR_FILE_MODE", /no process id/));
+  assert.throws(
+    () => writePidFile(join(folder, "folder")),
+    refusal("ERR_FILE_MODE", /no process id/),
+  );
   assert.equal(readFileSync(file, "latin1"), "root:x:0:0\n");
   if (!isRoot) {
     t.diagnostic("not root: a file of another user cannot be made");

@@ -1,4 +1,5 @@
-// Folders, files and processes of the tests in this room; all gone when a test ends, however it ends.
+// Folders, files and processes of the tests in this room; all gone when a test ends, however it
+// ends.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { userInfo } from "node:os";
 import { chmodSync } from "node:fs";
+import { userInfo } from "node:os";
+import { test } from "node:test";
 import { dropPrivileges } from "../../src/main/privileges.js";
 import { isRoot, makeFolder, put, refusal, SECRET, startChild } from "./places.js";
 
@@ -50,7 +50,10 @@ test("io_uring, which would keep root's rights, is refused", async (t) => {
 
 test("an unknown user, and what is no name of a user, is refused", async (t) => {
   for (const user of ["no-such-user-here", "-u", "a b", "", "$(id)", "../x"]) {
-    assert.throws(() => dropPrivileges(user, true), refusal("ERR_CONFIG", /there is no user.*--user/));
+    assert.throws(
+      () => dropPrivileges(user, true),
+      refusal("ERR_CONFIG", /there is no user.*--user/),
+    );
   }
   const child = startChild(t, ["drop", "no-such-user-here", "explicit"]);
   assert.equal(await child.ended, 78);

@@ -37,14 +37,22 @@ test("SIGUSR1 opens no debugger", async (t) => {
   await bare.line();
   for (let i = 0; i < 5; i++) hardened.process.kill("SIGUSR1");
   bare.process.kill("SIGUSR1");
-  await until(() => listening(bare.pid).length > 0, "the debugger of a process that is not hardened");
+  await until(
+    () => listening(bare.pid).length > 0,
+    "the debugger of a process that is not hardened",
+  );
   assert.deepEqual(listening(hardened.pid), []);
   assert.equal(hardened.process.exitCode, null);
   assert.equal(hardened.errors(), "");
 });
 
 test("a debugger and switches that dump memory are refused, from NODE_OPTIONS too", async (t) => {
-  const bad = ["--inspect=127.0.0.1:0", "--report-on-signal", "--report-uncaught-exception", "--heapsnapshot-signal=SIGUSR2"];
+  const bad = [
+    "--inspect=127.0.0.1:0",
+    "--report-on-signal",
+    "--report-uncaught-exception",
+    "--heapsnapshot-signal=SIGUSR2",
+  ];
   for (const word of bad) {
     const direct = startChild(t, ["harden"], { switches: [word] });
     const env = { ...process.env, NODE_OPTIONS: `--no-warnings "${word}"` };
@@ -54,16 +62,31 @@ test("a debugger and switches that dump memory are refused, from NODE_OPTIONS to
       assert.match(child.errors(), /ERR_CONFIG Node was started with --/, word);
     }
   }
-  const fine = startChild(t, ["harden"], { switches: ["--no-warnings", "--max-old-space-size=100"] });
+  const fine = startChild(t, ["harden"], {
+    switches: ["--no-warnings", "--max-old-space-size=100"],
+  });
   assert.equal(await fine.line(), "umask 77");
 });
 
 test("unsafe switches are known in all spellings, safe ones pass", () => {
-  for (const word of ["--inspect", "--inspect-brk=1", "--inspect_port=0", "--report-on-fatalerror", "--report-signal=SIGHUP", "--heapsnapshot-near-heap-limit=1", "--abort-on-uncaught-exception"]) {
+  for (const word of [
+    "--inspect",
+    "--inspect-brk=1",
+    "--inspect_port=0",
+    "--report-on-fatalerror",
+    "--report-signal=SIGHUP",
+    "--heapsnapshot-near-heap-limit=1",
+    "--abort-on-uncaught-exception",
+  ]) {
     assert.notEqual(unsafeSwitch([word], undefined), undefined, word);
     assert.notEqual(unsafeSwitch([], `--no-warnings  ${word}`), undefined, word);
   }
-  for (const word of ["--enable-source-maps", "--disable-sigusr1", "--report-exclude-env", "--max-old-space-size=9"]) {
+  for (const word of [
+    "--enable-source-maps",
+    "--disable-sigusr1",
+    "--report-exclude-env",
+    "--max-old-space-size=9",
+  ]) {
     assert.equal(unsafeSwitch([word], word), undefined, word);
   }
   assert.equal(unsafeSwitch([], ""), undefined);
@@ -74,7 +97,11 @@ test("a Node before 20.19 is refused", () => {
     assert.doesNotThrow(() => checkNodeVersion(version), version);
   }
   for (const version of ["20.18.9", "18.99.0", "0.12.1", "x"]) {
-    assert.throws(() => checkNodeVersion(version), refusal("ERR_NODE_VERSION", /too old.*20\.19/), version);
+    assert.throws(
+      () => checkNodeVersion(version),
+      refusal("ERR_NODE_VERSION", /too old.*20\.19/),
+      version,
+    );
   }
 });
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, linkSync, mkdirSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
@@ -11,7 +12,6 @@ import {
 } from "../../src/main/secrets.js";
 import { DaemonError } from "../../src/shared/base/errors.js";
 import { isRoot, makeFolder, put, refusal, SECRET } from "./places.js";
-import { execFileSync } from "node:child_process";
 
 const places = (base: string) => ({ base, credentials: undefined });
 const HEX = SECRET.toLowerCase();
@@ -27,7 +27,14 @@ test("64 hex digits of either case are 32 bytes", () => {
 });
 
 test("a short, long, all-zero or mistyped secret is refused without being shown", () => {
-  const bad = [HEX.slice(1), `${HEX}0`, HEX.replace("f", "g"), "0".repeat(64), `${HEX.slice(2)}é`, ""];
+  const bad = [
+    HEX.slice(1),
+    `${HEX}0`,
+    HEX.replace("f", "g"),
+    "0".repeat(64),
+    `${HEX.slice(2)}é`,
+    "",
+  ];
   for (const digits of bad) {
     assert.throws(
       () => parseSecret(digits, "SECUREDGRAM_SECRET"),
@@ -119,8 +126,11 @@ test("a relative name is looked for among the credentials first", (t) => {
   const found = { base: folder, credentials };
   assert.equal(Buffer.from(readSecretFile("shared", found)).toString("hex"), HEX);
   assert.throws(() => readSecretFile("open", found), refusal("ERR_FILE_MODE", /read by other/));
-  const escape = `../${folder.slice(dirname(folder).length + 1)}/shared`;
-  assert.throws(() => readSecretFile(escape, { base: "/nonexistent", credentials }), /does not exist/);
+  const upwards = `../${folder.slice(dirname(folder).length + 1)}/shared`;
+  assert.throws(
+    () => readSecretFile(upwards, { base: "/nonexistent", credentials }),
+    /does not exist/,
+  );
 });
 
 test("a second name of a private file changes nothing, its mode goes with it", (t) => {

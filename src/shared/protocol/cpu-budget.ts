@@ -1,6 +1,6 @@
 // What strangers may cost: opening a datagram is paid for in CPU time before any cipher runs. A
-// source that proved itself has a budget of its own; all strangers share one, and each has a part of
-// it. Memory is the same whatever they send: nothing is allocated for who proved nothing.
+// source that proved itself has a budget of its own; all strangers share one, and each has a part
+// of it. Memory is the same whatever they send: nothing is allocated for who proved nothing.
 
 import { assert } from "../base/assert.js";
 import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND } from "../base/units.js";
@@ -9,8 +9,8 @@ import { DATAGRAM_BYTES_MAX } from "./constants.js";
 import { IdTable } from "./id-table.js";
 import { hashWords } from "./keyed-hash.js";
 
-/** CPU time that one datagram is charged with, ns. Source: ours; bench/aead: open 0.59 us at 64 B and
- * 1.63 at 1,200 B, a failed one 1.1 us; more for the copy, the table and the second key of a ring. */
+/** CPU time that one datagram is charged with, ns. Source: ours; bench/aead: open 0.59 us at 64 B,
+ * 1.63 at 1,200 B, a failed one 1.1 us; more for copy, table and the second key of a ring. */
 export const OPEN_COST_NS = 1_000;
 export const OPEN_COST_NS_PER_BYTE = 1.5;
 /** Shares of a core, unless told. Source: wire.md section 2 (known) and 3.2 (all strangers). */

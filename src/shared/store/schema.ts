@@ -160,7 +160,9 @@ WHERE peer = ''`,
 WHEN NEW.state = 'pending' AND OLD.state IN ('acknowledged','send_failed')
 BEGIN
   UPDATE outbound_messages SET
-    generation = generation + 1, redriven_at = ${NOW}, updated_at = ${NOW},
+    generation = generation + 1,
+    redriven_at = ${NOW},
+    updated_at = ${NOW},
     retry_count = 0, sent_at = NULL, ack_received_at = NULL, last_error = NULL,
     next_attempt_at = NULL,
     expires_at = CASE WHEN julianday(expires_at) <= julianday('now') THEN NULL ELSE expires_at END
@@ -173,17 +175,21 @@ WHEN coalesce(OLD.message_id, '') <> '' AND (NEW.payload IS NOT OLD.payload
   OR NEW.dst_addr IS NOT OLD.dst_addr OR NEW.dst_port IS NOT OLD.dst_port)
 BEGIN
   UPDATE outbound_messages SET
-    generation = generation + 1, digest = NULL, updated_at = ${NOW},
-    state = CASE WHEN state IN ('sending','sent') THEN 'pending' ELSE state END,
-    redriven_at = CASE WHEN state IN ('sending','sent') THEN ${NOW} ELSE redriven_at END,
+    generation = generation + 1,
+    digest = NULL,
+    next_attempt_at = NULL,
+    updated_at = ${NOW},
+    redriven_at = CASE WHEN state IN ('sending','sent')
+      THEN ${NOW} ELSE redriven_at END,
     retry_count = CASE WHEN state IN ('sending','sent') THEN 0 ELSE retry_count END,
-    next_attempt_at = NULL
+    state = CASE WHEN state IN ('sending','sent') THEN 'pending' ELSE state END
   WHERE id = NEW.id;
 END`,
   `CREATE TRIGGER inbound_deleted AFTER DELETE ON inbound_messages
 BEGIN
   INSERT OR REPLACE INTO tombstones(peer, message_id, digest, boot, number, deleted_at)
-  VALUES (OLD.peer, OLD.message_id, coalesce(OLD.digest, x''), OLD.boot, OLD.number, ${NOW});
+  VALUES (OLD.peer, OLD.message_id, coalesce(OLD.digest, x''), OLD.boot, OLD.number,
+    ${NOW});
   INSERT INTO inbound_usage(peer, tombstones) VALUES (OLD.peer, 1)
   ON CONFLICT(peer) DO UPDATE SET
     rows = max(0, rows - 1),
