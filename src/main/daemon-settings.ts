@@ -4,8 +4,9 @@
 import { nanoseconds, NS_PER_SECOND } from "../shared/base/units.js";
 import type { Config } from "./config.js";
 import type { DaemonSettings } from "./daemon.js";
+import { copyKeys } from "./peers.js";
 
-/** The part of a configuration that a reload may change. The keys are those of `config`, not copies. */
+/** The part of a configuration that a reload may change. The keys are copies, for the daemon to wipe. */
 export function daemonSettings(config: Config): DaemonSettings {
   const { retryIntervalSeconds } = config;
   return {
@@ -25,7 +26,7 @@ export function daemonSettings(config: Config): DaemonSettings {
       strangerShare: config.strangerCpuShare,
       strangersShare: config.strangersCpuShare,
     },
-    keys: config.rings.map(({ keys }) => keys),
+    keys: config.rings.map(({ keys }) => copyKeys(keys)),
     lifeSeconds: config.lifeSeconds,
     quotaBytes: config.quotaBytes,
   };

@@ -2,7 +2,7 @@
 // order (socket, privileges, workers, store, core) and stops them in reverse. Knows nothing of argv.
 
 import { randomFillSync } from "node:crypto";
-import type { DaemonError } from "../shared/base/errors.js";
+import { DaemonError } from "../shared/base/errors.js";
 import { NS_PER_SECOND, type Nanoseconds } from "../shared/base/units.js";
 import { Endpoint, type ProtocolConfig } from "../shared/protocol/endpoint.js";
 import { Counters } from "../shared/runtime/counters.js";
@@ -42,6 +42,8 @@ export interface DaemonOptions {
   readonly drainMs: number;
   /** Runs between binding and the first thread: pid file, privileges, the instance lock. */
   readonly afterBind: () => void;
+  /** Runs about once a minute: throws when something the daemon rests on was taken away. */
+  readonly check?: () => void;
   readonly log: DaemonLog;
   /** Something ended the daemon from within; called once. */
   readonly onFatal: (error: DaemonError) => void;
@@ -53,6 +55,8 @@ const DRAIN_LOOK_MS = 5;
 const DRAIN_STILL_MS = 500;
 /** Wait between two looks at the counters, ns. */
 const COUNT_EVERY_NS = NS_PER_SECOND;
+/** Wait between two checks of what the daemon rests on, ns. */
+const CHECK_EVERY_NS = 60 * NS_PER_SECOND;
 
 export class Daemon {
   readonly counters = new Counters();
@@ -65,6 +69,7 @@ export class Daemon {
   #connector: Connector | undefined;
   readonly #summary: SummaryLog;
   #countAt = 0;
+  #checkAt = 0;
   #counted: Readonly<Record<string, number>> = {};
   #ended = false;
 
@@ -194,7 +199,10 @@ export class Daemon {
       counters: this.counters,
       clock,
     });
-    this.#scheduler.onTick = (now) => this.#summarise(now);
+    this.#scheduler.onTick = (now) => {
+      this.#summarise(now);
+      this.#check(now);
+    };
     store.serve(endpoint);
     for (const { messageId, address, port } of opened.unacknowledged) {
       const id = Uint8Array.from(Buffer.from(messageId, "hex"));
@@ -239,6 +247,17 @@ export class Daemon {
   }
 
   // --- Talk -------------------------------------------------------------------------------------
+
+  #check(now: Nanoseconds): void {
+    if (now < this.#checkAt) return;
+    this.#checkAt = now + CHECK_EVERY_NS;
+    try {
+      this.#options.check?.();
+    } catch (error) {
+      if (!(error instanceof DaemonError)) throw error;
+      this.#fatal(error);
+    }
+  }
 
   /** Hands what was counted since the last look to the summary, which says it now and then. */
   #summarise(now: Nanoseconds): void {

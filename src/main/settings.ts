@@ -7,7 +7,8 @@ import { canonicalAddress } from "../shared/protocol/address.js";
 
 /** Crypto workers at most when nobody says how many. Source: ours; bench/pipeline. */
 const CRYPTO_WORKERS_DEFAULT_MAX = 4;
-const CRYPTO_WORKERS_MAX = 64;
+/** As many as crypto-pool.ts has memory for. */
+const CRYPTO_WORKERS_MAX = 16;
 const DAY_SECONDS = 86_400;
 
 const UNIT_SECONDS = { s: 1, m: 60, h: 3_600, d: DAY_SECONDS, w: 7 * DAY_SECONDS } as const;

@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { setTimeout as nap } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { DgramSocket } from "../../src/main/socket/dgram.js";
-import type { Connection } from "../../src/shared/store/driver.js";
+import { writeTransaction } from "../../src/shared/store/busy.js";
+import type { Connection, Statement } from "../../src/shared/store/driver.js";
 import { openDatabase } from "../../src/shared/store/open.js";
 import { HOST_VARIABLE, type HostOptions } from "./host.js";
 
@@ -71,6 +72,7 @@ export class TestDaemon {
   readonly #options: DaemonOptions;
   #child: ChildProcess | undefined;
   #db: Connection | undefined;
+  #insert: Statement | undefined;
   #exited: Promise<unknown> = Promise.resolve();
   #buffer = "";
   /** Lines of its log, of all its lives. */
@@ -210,6 +212,7 @@ export class TestDaemon {
   closeDb(): void {
     this.#db?.close();
     this.#db = undefined;
+    this.#insert = undefined;
   }
 
   async #end(): Promise<void> {
@@ -220,14 +223,18 @@ export class TestDaemon {
 
   // --- Tables -----------------------------------------------------------------------------------
 
+  /** Runs `work` as one transaction of a client. */
+  write<T>(work: () => T): T {
+    return this.db.inTransaction ? work() : writeTransaction(this.db, work, { deadlineMs: WAIT_MS });
+  }
+
   /** A row as any program writes it; returns its id. */
-  insert(to: number, payload: string, messageId: string | null = null): number {
-    const { lastInsertRowid } = this.db
-      .prepare(
-        "INSERT INTO outbound_messages(message_id, dst_addr, dst_port, payload) VALUES (?, ?, ?, ?)",
-      )
-      .run(messageId, LOOPBACK, to, payload);
-    return Number(lastInsertRowid);
+  insert(to: number, payload: string | Uint8Array, messageId: string | null = null): number {
+    this.#insert ??= this.db.prepare(
+      "INSERT INTO outbound_messages(message_id, dst_addr, dst_port, payload) VALUES (?, ?, ?, ?)",
+    );
+    const insert = this.#insert;
+    return Number(this.write(() => insert.run(messageId, LOOPBACK, to, payload).lastInsertRowid));
   }
 
   outbound(): readonly OutboundRow[] {

@@ -120,7 +120,7 @@ test("a message that an outside DELETE purged is acknowledged again and stored n
   const [purged, kept] = [makeId(), makeId()];
   assert.ok(await peer.deliver(purged, "first"));
 
-  const foreign = connect(bob.database, {});
+  const foreign = connect(bob.database, { timeout: 5_000 });
   foreign.prepare("DELETE FROM inbound_messages WHERE message_id = ?").run(purged);
   foreign.close();
   peer.acknowledged.clear();
@@ -139,7 +139,7 @@ test("rows that a foreign program inserts, redrives and re-addresses are sent", 
   const place = new Place(t);
   const [alice, bob] = await makePair(place);
   const carol = await TestDaemon.make(place, { name: "carol", secret: makeSecret() });
-  const foreign = connect(alice.database, {});
+  const foreign = connect(alice.database, { timeout: 5_000 });
   place.after(() => {
     foreign.close();
   });
@@ -171,9 +171,10 @@ test("a row that failed is sent once its owner has put it right", async (t) => {
   await until(() => alice.state(row) === "send_failed", "the refusal");
   assert.match(alice.outbound()[0]?.lastError ?? "", /\S+ .*; /);
 
-  alice.db
-    .prepare("UPDATE outbound_messages SET payload = '{}', state = 'pending' WHERE id = ?")
-    .run(row);
+  const repair = alice.db.prepare(
+    "UPDATE outbound_messages SET payload = '{}', state = 'pending' WHERE id = ?",
+  );
+  alice.write(() => repair.run(row));
   await alice.settled();
 
   assert.equal(bob.count("inbound"), 1);
@@ -233,9 +234,9 @@ test("a secret changes on both sides, by reloads, under traffic, and no message 
 
 test("a stop waits for what is in flight and leaves the rest to the next start", async (t) => {
   const [alice, bob] = await makePair(new Place(t));
-  alice.db.transaction(() => {
+  alice.write(() => {
     for (let n = 0; n < 20_000; n++) alice.insert(bob.port, JSON.stringify({ n }));
-  })();
+  });
   await until(() => bob.count("inbound") > 0, "the first arrivals");
 
   assert.equal(await alice.stop(), 0);

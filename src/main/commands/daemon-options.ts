@@ -27,4 +27,25 @@ export const DAEMON_OPTIONS = {
   "max-retries": { kind: "text", short: "r", placeholder: "N", summary: "retries of one message" },
   user: { kind: "text", short: "u", placeholder: "USER", summary: "user to run as" },
   "retry-interval": { kind: "text", placeholder: "SECONDS", summary: "wait between retries" },
+  rate: { kind: "text", placeholder: "N", summary: "messages a second at most (0: no limit)" },
+  burst: { kind: "text", placeholder: "N", summary: "messages that may go at once" },
+  "crypto-workers": {
+    kind: "text",
+    placeholder: "N",
+    summary: "threads that seal and open (0: the main thread does)",
+  },
+  life: { kind: "text", placeholder: "AGE", summary: "how long a message is tried (7d)" },
+  quota: { kind: "text", placeholder: "SIZE", summary: "bytes that one peer may have stored (8GiB)" },
+  "drain-deadline": {
+    kind: "text",
+    placeholder: "SECONDS",
+    summary: "how long a stop waits for what is in flight",
+  },
+  "receive-cpu": {
+    kind: "text",
+    placeholder: "CORES",
+    summary: "CPU time for what a known source sends (0.5)",
+  },
+  "stranger-cpu": { kind: "text", placeholder: "CORES", summary: "the same for one stranger (0.05)" },
+  "strangers-cpu": { kind: "text", placeholder: "CORES", summary: "for all strangers (0.25)" },
 } as const satisfies OptionTable;

@@ -112,6 +112,14 @@ class Service {
         this.#lock = holdInstanceLock(config.db);
         this.#log = createLog({ target: config.log, level: config.logLevel });
       },
+      check: () => {
+        if (this.#lock?.isIntact() !== false) return;
+        throw new DaemonError(
+          "ERR_DB_IO",
+          `the lock file beside ${config.db} was removed or replaced`,
+          "See who does that; start the daemon again",
+        );
+      },
       log: {
         error: (sentence, fields) => this.#log?.error(sentence, fields),
         warn: (sentence, fields) => this.#log?.warn(sentence, fields),
@@ -177,6 +185,7 @@ class Service {
       log?.reopen();
       const { config, changed, restartOnly } = reloadConfig(this.#config, this.#input);
       await daemon.reload(daemonSettings(config));
+      wipeSecrets(this.#config);
       this.#config = config;
       this.#forgetSecrets();
       log?.warn("reloaded", { changed: changed.join(", ") || "nothing" });

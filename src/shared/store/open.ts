@@ -224,7 +224,7 @@ function settleSchema(db: Connection, file: string, options: OpenOptions): boole
  */
 export function integrityFindings(db: Connection): readonly string[] {
   try {
-    const rows = db.prepare("SELECT * FROM pragma_quick_check(20)").pluck().all();
+    const rows = db.prepare("PRAGMA quick_check(20)").pluck().all();
     const findings = rows.map(String).filter((row) => row !== "ok");
     const schema = schemaFault(db);
     return schema === undefined ? findings : [...findings, schema];

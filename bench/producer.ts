@@ -1,0 +1,137 @@
+// The producer of bench/pipeline, a process of its own: inserts rows as any program may, in plain SQL,
+// 512 to a transaction, and rings the doorbell; then watches until the last one is acknowledged.
+// It inserts as fast as it can while fewer than `backlogRows` wait, so that the rate is a steady one.
+
+import { ringDoorbell } from "../src/main/client/doorbell.js";
+import { nap, writeTransaction } from "../src/shared/store/busy.js";
+import type { Connection, Statement } from "../src/shared/store/driver.js";
+import { openDatabase } from "../src/shared/store/open.js";
+import { optionsOf, tell } from "./child.js";
+import { type Message, message } from "./payload.js";
+
+export interface ProducerOptions {
+  readonly database: string;
+  readonly address: string;
+  readonly port: number;
+  readonly bytes: number;
+  readonly rowsPerTransaction: number;
+  readonly backlogRows: number;
+  readonly warmUpRows: number;
+  readonly seconds: number;
+}
+
+export interface Produced {
+  readonly rows: number;
+  readonly warmUpRows: number;
+  /** From the begin of the first insert to the commit of the last acknowledgement seen, ms. */
+  readonly elapsedMs: number;
+  /** Part of it in which rows were inserted or room was waited for, ms. */
+  readonly insertingMs: number;
+  /** Part of that in which the backlog was full, ms. */
+  readonly waitedMs: number;
+  /** outbound_messages.id of the first and last measured row. */
+  readonly firstRow: number;
+  readonly lastRow: number;
+}
+
+const LOCK_DEADLINE_MS = 10_000;
+/** No acknowledgement for this long ends the run. */
+const STILL_MS_MAX = 15_000;
+const LOOK_MS = 1;
+
+class Producer {
+  readonly #options: ProducerOptions;
+  readonly #db: Connection;
+  readonly #insert: Statement;
+  readonly #oldest: Statement;
+  #n = 0;
+  #lastRow = 0;
+
+  constructor(options: ProducerOptions) {
+    this.#options = options;
+    this.#db = openDatabase(options.database, { role: "client", create: false });
+    this.#insert = this.#db.prepare(
+      "INSERT INTO outbound_messages(message_id, dst_addr, dst_port, payload) VALUES (?, ?, ?, ?)",
+    );
+    this.#oldest = this.#db
+      .prepare(
+        `SELECT id FROM outbound_messages
+         WHERE dst_addr = ? AND dst_port = ? AND priority = 1
+           AND state IN ('pending','sending','sent') AND not_before IS NULL
+         ORDER BY id LIMIT 1`,
+      )
+      .pluck();
+  }
+
+  get lastRow(): number {
+    return this.#lastRow;
+  }
+
+  /** One transaction; ids and JSON are ready before it begins. */
+  insert(): void {
+    const { address, port, bytes, rowsPerTransaction, database } = this.#options;
+    const messages: Message[] = [];
+    for (let i = 0; i < rowsPerTransaction; i++) messages.push(message(this.#n++, bytes));
+    writeTransaction(
+      this.#db,
+      () => {
+        for (const { hex, text } of messages) {
+          this.#lastRow = Number(this.#insert.run(hex, address, port, text).lastInsertRowid);
+        }
+      },
+      { deadlineMs: LOCK_DEADLINE_MS },
+    );
+    ringDoorbell(database);
+  }
+
+  /** Naps until fewer than `rows` wait, counted from the oldest that is not acknowledged; ms it took. */
+  waitBelow(rows: number): number {
+    const { address, port } = this.#options;
+    const startedAt = performance.now();
+    let movedAt = startedAt;
+    let oldestBefore = -1;
+    for (;;) {
+      const oldest = this.#oldest.get(address, port) as number | undefined;
+      const now = performance.now();
+      if (oldest === undefined || this.#lastRow - oldest + 1 < rows) return now - startedAt;
+      if (oldest !== oldestBefore) movedAt = now;
+      if (now - movedAt > STILL_MS_MAX) {
+        throw new Error(`row ${oldest} was not acknowledged for ${STILL_MS_MAX / 1_000} s`);
+      }
+      oldestBefore = oldest;
+      nap(LOOK_MS);
+    }
+  }
+}
+
+async function main(options: ProducerOptions): Promise<void> {
+  const producer = new Producer(options);
+  while (producer.lastRow < options.warmUpRows) producer.insert();
+  producer.waitBelow(1);
+  const warmUpRows = producer.lastRow;
+  await tell<Produced>({ kind: "started" });
+
+  const startedAt = performance.now();
+  const end = startedAt + options.seconds * 1_000;
+  let waitedMs = 0;
+  while (performance.now() < end) {
+    producer.insert();
+    waitedMs += producer.waitBelow(options.backlogRows);
+  }
+  const insertingMs = performance.now() - startedAt;
+  producer.waitBelow(1);
+  const elapsedMs = performance.now() - startedAt;
+
+  const result: Produced = {
+    rows: producer.lastRow - warmUpRows,
+    warmUpRows,
+    elapsedMs,
+    insertingMs,
+    waitedMs,
+    firstRow: warmUpRows + 1,
+    lastRow: producer.lastRow,
+  };
+  await tell<Produced>({ kind: "finished", result });
+}
+
+if (process.argv[2] !== undefined) await main(optionsOf<ProducerOptions>());
