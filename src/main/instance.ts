@@ -175,7 +175,16 @@ function makeLockFile(path: string): { readonly dev: number; readonly ino: numbe
   try {
     fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
   } catch (error) {
-    const isLink = (error as NodeJS.ErrnoException).code === "ELOOP";
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") {
+      throw new DaemonError(
+        "ERR_DB_OPEN",
+        `the database's directory ${dirname(path)} does not exist`,
+        "Make it, or name another database with --db.",
+        error,
+      );
+    }
+    const isLink = code === "ELOOP";
     const trouble = isLink ? "is a symbolic link" : `cannot be opened: ${reasonOf(error)}`;
     throw new DaemonError(
       isLink ? "ERR_FILE_MODE" : "ERR_PERMISSION",

@@ -130,7 +130,7 @@ function unknownCommand(name: string, entries: readonly CommandEntry[]): DaemonE
 function report(error: unknown, trace: boolean, io: Io): ExitCode {
   if (error instanceof OutputClosed) return EXIT.failed;
   if (error instanceof DaemonError) {
-    io.say(`${io.program}: ${sentence(error.message)} ${sentence(error.next)}`);
+    io.say(`${io.program}: ${joined(error.message, error.next)}`);
   } else {
     io.say(
       `${io.program}: internal error: ${sentence(reasonOf(error))} Run it with --debug and report it.`,
@@ -141,6 +141,10 @@ function report(error: unknown, trace: boolean, io: Io): ExitCode {
   }
   return error instanceof DaemonError ? error.exitCode : EXIT.failed;
 }
+
+/** What is wrong and what to do: two sentences, or one when the second begins small. */
+const joined = (message: string, next: string): string =>
+  /^[a-z]/.test(next) ? `${message}; ${sentence(next)}` : `${sentence(message)} ${sentence(next)}`;
 
 /** Ends like a sentence; the first letter stays, it may be a name. */
 const sentence = (text: string): string => (/[.!?:\]-]$/.test(text) ? text : `${text}.`);
