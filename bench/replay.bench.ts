@@ -138,7 +138,7 @@ function idParts(): readonly Part[] {
 function gate(): Part {
   const wallStartNs = 1.7e18;
   const address = "192.0.2.7";
-  const rings = new Rings([{ name: "", addresses: [] }]);
+  const rings = new Rings([{ name: "", addresses: [], keys: 1 }]);
   const budgets = new SourceBudgets({ now: nanoseconds(0), seeds: SEEDS, knownShare: 64 });
   const inbound = new Inbound({
     wallNs: wallStartNs,

@@ -1,6 +1,6 @@
 // The real clock. The only place of the daemon that reads one for the core.
 
-import { nanoseconds, NS_PER_MS, type Nanoseconds } from "../shared/base/units.js";
+import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../shared/base/units.js";
 
 export interface Clock {
   /** Monotonic, ns since the process started. */

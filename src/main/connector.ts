@@ -3,7 +3,7 @@
 
 import { lookup } from "node:dns/promises";
 import PQueue from "p-queue";
-import { nanoseconds, NS_PER_SECOND, type Nanoseconds } from "../shared/base/units.js";
+import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../shared/base/units.js";
 import { canonicalAddress } from "../shared/protocol/address.js";
 
 /** Names looked up at the same time; each holds a thread of libuv's pool of four. */

@@ -5,7 +5,7 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { assert } from "../shared/base/assert.js";
 import { DaemonError, reasonOf } from "../shared/base/errors.js";
-import { TAG_ACK, type OpenSink, type SealSink } from "../shared/protocol/slot.js";
+import { type OpenSink, type SealSink, TAG_ACK } from "../shared/protocol/slot.js";
 import { type ControlHandle, controlOf } from "../shared/runtime/control.js";
 import type { CryptoControl, RingKeys } from "../shared/runtime/messages.js";
 import {
@@ -232,7 +232,11 @@ export class CryptoPool implements SealSink, OpenSink {
       workerData: { data: data.port2, control: control.port2 },
       transferList: [data.port2, control.port2],
     });
-    const lane = this.#lane(data.port1, controlOf<CryptoControl>(control.port1, worker, CONTROL_DEADLINE_MS), worker);
+    const lane = this.#lane(
+      data.port1,
+      controlOf<CryptoControl>(control.port1, worker, CONTROL_DEADLINE_MS),
+      worker,
+    );
     data.port1.on("message", (memory: ArrayBuffer) => this.#returned(lane, memory));
     worker.on("error", (error) => this.#lost(index, reasonOf(error)));
     worker.on("exit", (code) => this.#lost(index, `exit code ${code}`));

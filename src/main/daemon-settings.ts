@@ -1,7 +1,7 @@
 // From the configuration to what the daemon's actors take: seconds to ns, rings to the core's view of
 // them and, apart from it, their keys.
 
-import { nanoseconds, NS_PER_SECOND } from "../shared/base/units.js";
+import { NS_PER_SECOND, nanoseconds } from "../shared/base/units.js";
 import type { Config } from "./config.js";
 import type { DaemonSettings } from "./daemon.js";
 import { copyKeys } from "./peers.js";
@@ -11,7 +11,11 @@ export function daemonSettings(config: Config): DaemonSettings {
   const { retryIntervalSeconds } = config;
   return {
     protocol: {
-      rings: config.rings.map(({ name, addresses }) => ({ name, addresses })),
+      rings: config.rings.map(({ name, addresses, keys }) => ({
+        name,
+        addresses,
+        keys: [keys.current, keys.previous, keys.next].filter((key) => key !== undefined).length,
+      })),
       windowNs: config.windowSeconds * NS_PER_SECOND,
       ratePerSecond: config.ratePerSecond,
       burst: config.burst,

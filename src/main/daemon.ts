@@ -3,14 +3,15 @@
 
 import { randomFillSync } from "node:crypto";
 import { DaemonError } from "../shared/base/errors.js";
-import { NS_PER_SECOND, type Nanoseconds } from "../shared/base/units.js";
+import { type Nanoseconds, NS_PER_SECOND } from "../shared/base/units.js";
+import { BODY_BYTES_UNFRAGMENTED } from "../shared/protocol/constants.js";
 import { Endpoint, type ProtocolConfig } from "../shared/protocol/endpoint.js";
 import { Counters } from "../shared/runtime/counters.js";
 import type { RingKeys, StoreOpened, StoreOptions } from "../shared/runtime/messages.js";
 import { systemClock } from "./clock.js";
 import { Connector } from "./connector.js";
-import { SummaryLog } from "./log-summary.js";
 import { CryptoPool } from "./crypto-pool.js";
+import { SummaryLog } from "./log-summary.js";
 import { reachOf } from "./reach.js";
 import { Scheduler } from "./scheduler.js";
 import { DgramSocket } from "./socket/dgram.js";
@@ -70,6 +71,7 @@ export class Daemon {
   readonly #summary: SummaryLog;
   #countAt = 0;
   #checkAt = 0;
+  #warned = false;
   #counted: Readonly<Record<string, number>> = {};
   #ended = false;
 
@@ -154,7 +156,8 @@ export class Daemon {
       events: {
         onProgress: () => this.#scheduler?.wake(),
         onReport: (sentence) => log.warn(sentence),
-        onState: (state) => (state === "well" ? log.warn(STORE_STATES.well) : log.error(STORE_STATES[state])),
+        onState: (state) =>
+          state === "well" ? log.warn(STORE_STATES.well) : log.error(STORE_STATES[state]),
         onBroken: (error) => this.#fatal(error),
       },
     });
@@ -174,7 +177,12 @@ export class Daemon {
       sealedUntilNs: Number(opened.sealedUntil),
     });
     this.#endpoint = endpoint;
-    await pool.installRings(...ringTable(settings, settings.protocol.rings.map((_, i) => i)));
+    await pool.installRings(
+      ...ringTable(
+        settings,
+        settings.protocol.rings.map((_, i) => i),
+      ),
+    );
     const connector = new Connector({
       now: () => clock.now(),
       family: this.#socket.family,
@@ -259,6 +267,14 @@ export class Daemon {
     }
   }
 
+  /** Once: classic cannot fragment, and a path that drops IP fragments never delivers these. */
+  #warnOfFragments(): void {
+    if (this.#warned || (this.#endpoint?.messagesAboveMtu ?? 0) === 0) return;
+    this.#warned = true;
+    const bytes = BODY_BYTES_UNFRAGMENTED;
+    this.#options.log.warn("messages above the usual path MTU are sent as IP fragments", { bytes });
+  }
+
   /** Hands what was counted since the last look to the summary, which says it now and then. */
   #summarise(now: Nanoseconds): void {
     if (now < this.#countAt) return;
@@ -269,6 +285,7 @@ export class Daemon {
       deltas[name] = value - (this.#counted[name] ?? 0);
     }
     this.#counted = all;
+    this.#warnOfFragments();
     this.#summary.add(now, deltas);
   }
 }
@@ -279,7 +296,10 @@ const STORE_STATES = {
   well: "the database takes writes again",
 } as const;
 
-const storeSettings = ({ lifeSeconds, quotaBytes }: DaemonSettings) => ({ lifeSeconds, quotaBytes });
+const storeSettings = ({ lifeSeconds, quotaBytes }: DaemonSettings) => ({
+  lifeSeconds,
+  quotaBytes,
+});
 
 /** Keys by the core's ring index, and which index is the shared ring. */
 function ringTable(

@@ -30,8 +30,7 @@ export function reachOf(
   const isLoopback = (address: string) => address.startsWith("127.") || address === "::1";
   return {
     isSelf: (address, port) =>
-      port === socket.port &&
-      (ownAddresses().has(address) || (anyAddress && isLoopback(address))),
+      port === socket.port && (ownAddresses().has(address) || (anyAddress && isLoopback(address))),
     refusal: (address) =>
       socket.family === 4 && address.includes(":")
         ? `${address} is IPv6 and the daemon listens on IPv4 only: start it with --bind ::`

@@ -2,7 +2,7 @@
 // tick: timeouts, seals, slabs, store, names, one timer. The only setTimeout of the daemon.
 
 import { assert } from "../shared/base/assert.js";
-import { nanoseconds, NS_PER_MS, type Nanoseconds } from "../shared/base/units.js";
+import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../shared/base/units.js";
 import type { Endpoint } from "../shared/protocol/endpoint.js";
 import { TAG_ACK } from "../shared/protocol/slot.js";
 import type { Counters } from "../shared/runtime/counters.js";
@@ -114,7 +114,13 @@ export class Scheduler {
     else this.#counters.drops[dropped] += 1;
   }
 
-  #visit(slab: PooledSlab, index: number, now: Nanoseconds, wallNs: number, packet: SlabCursor): void {
+  #visit(
+    slab: PooledSlab,
+    index: number,
+    now: Nanoseconds,
+    wallNs: number,
+    packet: SlabCursor,
+  ): void {
     const { drops, of } = this.#counters;
     const code = slab.table.words[wordOf(index)] as number;
     switch (code) {
@@ -183,7 +189,11 @@ export class Scheduler {
     if (this.#sealing) while (this.#endpoint.pollSeal(now, wallNs, this.#pool));
     this.#pool.flush();
     this.#store.flush(now, wallNs);
-    for (let host = this.#endpoint.pollResolve(); host !== undefined; host = this.#endpoint.pollResolve()) {
+    for (
+      let host = this.#endpoint.pollResolve();
+      host !== undefined;
+      host = this.#endpoint.pollResolve()
+    ) {
       this.#connector.resolve(host);
     }
     this.onTick(now);

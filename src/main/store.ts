@@ -5,7 +5,7 @@
 import { MessageChannel, Worker } from "node:worker_threads";
 import { assert } from "../shared/base/assert.js";
 import { DaemonError, daemonError, reasonOf } from "../shared/base/errors.js";
-import { NS_PER_MS, type Nanoseconds, nanoseconds } from "../shared/base/units.js";
+import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../shared/base/units.js";
 import type { Endpoint } from "../shared/protocol/endpoint.js";
 import type { Settlement } from "../shared/protocol/settlement.js";
 import type { OpenedPacket, StoreSink } from "../shared/protocol/slot.js";
@@ -15,7 +15,7 @@ import type { Counters } from "../shared/runtime/counters.js";
 import {
   InboundBatchReader,
   InboundBatchWriter,
-  RECORD_SUSPECT,
+  RECORD_SUSPECT_FLAG,
   STORED,
 } from "../shared/runtime/inbound-batch.js";
 import type {
@@ -122,7 +122,9 @@ export class Store implements StoreSink {
 
   /** False while the queue is full or the store halts: then no datagram is worth a key. */
   get accepting(): boolean {
-    return this.#pending.rows < STORE_BATCH_ROWS_MAX && this.#state !== "full";
+    if (this.#pending.rows >= STORE_BATCH_ROWS_MAX) return false;
+    // A full disk is tried again after each pause: nobody else says when there is room.
+    return this.#state !== "full" || this.#now() >= this.#pausedUntil;
   }
 
   append(packet: OpenedPacket, scope: string, suspect: boolean): boolean {
@@ -134,7 +136,7 @@ export class Store implements StoreSink {
       packet.port,
       packet.stampLow,
       packet.stampHigh,
-      suspect ? RECORD_SUSPECT : 0,
+      suspect ? RECORD_SUSPECT_FLAG : 0,
       packet.ring,
       packet.bytes,
       packet.messageIdAt,
@@ -155,7 +157,8 @@ export class Store implements StoreSink {
       send(this.#jobs, { kind: "limit", ...limit });
     }
     const reserve = endpoint.pollReserve(wallNs);
-    if (reserve !== undefined) send(this.#jobs, { kind: "reserve", stamp: BigInt(Math.ceil(reserve)) });
+    if (reserve !== undefined)
+      send(this.#jobs, { kind: "reserve", stamp: BigInt(Math.ceil(reserve)) });
     if (now >= this.#pausedUntil) {
       this.#store();
       this.#settle(endpoint);
@@ -312,7 +315,11 @@ export class Store implements StoreSink {
     this.#stopping = true;
     const message = `the store's worker died: ${why}`;
     this.#events.onBroken(
-      new DaemonError("ERR_WORKER", message, "start the daemon again; nothing acknowledged is lost"),
+      new DaemonError(
+        "ERR_WORKER",
+        message,
+        "start the daemon again; nothing acknowledged is lost",
+      ),
     );
   }
 }

@@ -15,7 +15,8 @@ const FOUND_MAX = 1_024;
 const STEP_ROWS = 256;
 /** Destinations whose waiting rows are looked at in one step. */
 const DESTINATIONS_STEP = 32;
-const UNUSABLE = "dst_addr or dst_port cannot be sent to; correct them, then set state to 'pending'";
+const UNUSABLE =
+  "dst_addr or dst_port cannot be sent to; correct them, then set state to 'pending'";
 
 type Timed = readonly [id: number, time: unknown, state: string];
 

@@ -3,10 +3,17 @@
 // over the lane index, a few lanes a step, finds whatever is worked on and not out. The walk jumps
 // from lane to lane: a million rows of one destination cost it one step.
 
-import { WORKED } from "../shared/store/schema.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import { ID_SANE_MAX } from "../shared/store/migrate.js";
-import { BEFORE_FIRST, type Destination, isAddressable, type Lane, type Lanes, PRIORITY_CLASSES } from "./lanes.js";
+import { WORKED } from "../shared/store/schema.js";
+import {
+  BEFORE_FIRST,
+  type Destination,
+  isAddressable,
+  type Lane,
+  type Lanes,
+  PRIORITY_CLASSES,
+} from "./lanes.js";
 
 /** New rows looked at in one step. */
 const NEW_ROWS_MAX = 512;
@@ -32,10 +39,7 @@ const LAST = Buffer.alloc(8, 0xff);
 
 const numberOf = (value: unknown): unknown => (typeof value === "bigint" ? Number(value) : value);
 const isPriority = (value: unknown): value is number =>
-  typeof value === "number" &&
-  Number.isInteger(value) &&
-  value >= 0 &&
-  value < PRIORITY_CLASSES;
+  typeof value === "number" && Number.isInteger(value) && value >= 0 && value < PRIORITY_CLASSES;
 
 export interface Finds {
   readonly lanes: Lanes;
@@ -84,9 +88,7 @@ export class Discovery {
       .raw();
     this.#firstLane = db.prepare(`${HEAD} ${TAIL}`).raw().safeIntegers();
     this.#nextLane = db
-      .prepare(
-        `${HEAD} AND (dst_addr, dst_port, priority) > (CAST(? AS TEXT), ?, ?) ${TAIL}`,
-      )
+      .prepare(`${HEAD} AND (dst_addr, dst_port, priority) > (CAST(? AS TEXT), ?, ?) ${TAIL}`)
       .raw()
       .safeIntegers();
     this.#idsBelow = db

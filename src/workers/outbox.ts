@@ -263,7 +263,10 @@ export class Outbox {
     if (!this.#writing || !writable) this.#attempt(answer, false);
     if (!writable || (!this.#writing && !lanes.anyHeld)) return;
     lanes.release();
-    this.#write(() => this.#attempt(answer, true), () => this.#attempt(answer, false));
+    this.#write(
+      () => this.#attempt(answer, true),
+      () => this.#attempt(answer, false),
+    );
   }
 
   /** Writes what the calendar found. */
@@ -272,9 +275,7 @@ export class Outbox {
     this.#write(
       () => {
         const options = { deadlineMs: LEASE_DEADLINE_MS };
-        this.#calendar.written(
-          writeTransaction(this.#db, () => this.#calendar.write(), options),
-        );
+        this.#calendar.written(writeTransaction(this.#db, () => this.#calendar.write(), options));
       },
       () => this.#calendar.forget(),
     );
@@ -382,8 +383,7 @@ export class Outbox {
       if (left === 0) break;
       left -= 1;
       const row = this.#oneRow.get(id, address, port) as RawRow | undefined;
-      const handled =
-        row === undefined ? "done" : this.#handle(attempt, lane, row, firstFits);
+      const handled = row === undefined ? "done" : this.#handle(attempt, lane, row, firstFits);
       if (handled === "needs a write") this.lanes.hold(lane);
       if (handled !== "done") return handled;
       lane.missed.delete(id);

@@ -1,8 +1,8 @@
 // The digest by which the store tells messages apart, made from a stored payload: BLAKE2b-256 of its
 // canonical form, as the crypto workers make it for what they open.
 
-import { CANONICAL_GROWTH_MAX, canonicalInto } from "../shared/protocol/json-canonical.js";
 import { JsonScanner } from "../shared/protocol/json.js";
+import { CANONICAL_GROWTH_MAX, canonicalInto } from "../shared/protocol/json-canonical.js";
 import { blake2b256 } from "./aead.js";
 
 const scanner = new JsonScanner();

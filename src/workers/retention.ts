@@ -87,7 +87,9 @@ export class Retention {
   }
 
   #first(): string | undefined {
-    return this.#countOf.get("") !== undefined ? "" : (this.#peerAfter.get("") as string | undefined);
+    return this.#countOf.get("") !== undefined
+      ? ""
+      : (this.#peerAfter.get("") as string | undefined);
   }
 
   /** The stored count may be too high, never too low: deleted twice counts twice. */

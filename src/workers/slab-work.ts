@@ -11,7 +11,14 @@ import {
 import { CANONICAL_BYTES_MAX, canonicalInto } from "../shared/protocol/json-canonical.js";
 import { NO_RING } from "../shared/protocol/slot.js";
 import { DIGEST_BYTES } from "../shared/runtime/inbound-batch.js";
-import { BODY_OFFSET_BYTES, digestAt, JOB, OUTCOME, SlabTable, wordOf } from "../shared/runtime/slab.js";
+import {
+  BODY_OFFSET_BYTES,
+  digestAt,
+  JOB,
+  OUTCOME,
+  SlabTable,
+  wordOf,
+} from "../shared/runtime/slab.js";
 import { blake2b, open, randomBytes, sealInPlace } from "./aead.js";
 import type { KeyRings } from "./key-rings.js";
 

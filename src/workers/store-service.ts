@@ -3,7 +3,7 @@
 // process committed, and tends what is due when nothing else is.
 
 import { statSync } from "node:fs";
-import { DaemonError, errorData, type ErrorData } from "../shared/base/errors.js";
+import { DaemonError, type ErrorData, errorData } from "../shared/base/errors.js";
 import type {
   StoreJob,
   StoreOpened,

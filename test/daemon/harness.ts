@@ -75,6 +75,8 @@ export class TestDaemon {
   #insert: Statement | undefined;
   #exited: Promise<unknown> = Promise.resolve();
   #buffer = "";
+  /** Lines before this one are of earlier lives. */
+  #logStart = 0;
   /** Lines of its log, of all its lives. */
   readonly log: string[] = [];
   /** What it wrote to stderr. */
@@ -103,16 +105,21 @@ export class TestDaemon {
     return daemon;
   }
 
+  get name(): string {
+    return this.#options.name;
+  }
+
   /** Starts it and waits until it is ready; throws with what it said when it ends before. */
   async start(): Promise<void> {
     this.spawn();
-    const lines = this.log.length;
-    const child = this.#child;
-    const isReady = () => this.log.slice(lines).some((line) => line.includes('"msg":"ready"'));
-    await until(() => isReady() || child?.exitCode !== null, `${this.#options.name} to be ready`);
-    if (!isReady()) {
-      throw new Error(`${this.#options.name} ended with ${child?.exitCode}: ${this.said}`);
-    }
+    await until(() => this.ready || !this.running, `${this.name} to be ready`);
+    if (this.ready) return;
+    throw new Error(`${this.name} ended with ${await this.ended()}: ${this.said}`);
+  }
+
+  /** Whether this life of it has said so. */
+  get ready(): boolean {
+    return this.log.slice(this.#logStart).some((line) => line.includes('"msg":"ready"'));
   }
 
   /** Starts it and does not wait. */
@@ -126,6 +133,7 @@ export class TestDaemon {
     this.#child = child;
     this.#exited = once(child, "close");
     this.#buffer = "";
+    this.#logStart = this.log.length;
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
       this.logBytes += chunk.length;
       const lines = (this.#buffer + chunk).split("\n");
@@ -160,7 +168,7 @@ export class TestDaemon {
   /** Its process; under a wrapper, the wrapper's. */
   get pid(): number {
     const pid = this.#child?.pid;
-    if (pid === undefined) throw new Error(`${this.#options.name} was not started`);
+    if (pid === undefined) throw new Error(`${this.name} was not started`);
     return pid;
   }
 
@@ -237,28 +245,34 @@ export class TestDaemon {
     return Number(this.write(() => insert.run(messageId, LOOPBACK, to, payload).lastInsertRowid));
   }
 
-  outbound(): readonly OutboundRow[] {
+  /** Rows above an id, in order. */
+  outbound(above = 0): readonly OutboundRow[] {
     return this.db
       .prepare(
         `SELECT id, message_id AS messageId, CAST(payload AS BLOB) AS payload, state,
            retry_count AS retries, last_error AS lastError, dst_port AS port
-         FROM outbound_messages ORDER BY id`,
+         FROM outbound_messages WHERE id > ? ORDER BY id`,
       )
-      .all() as OutboundRow[];
+      .all(above) as OutboundRow[];
   }
 
-  inbound(): readonly InboundRow[] {
+  inbound(above = 0): readonly InboundRow[] {
     return this.db
       .prepare(
         `SELECT id, message_id AS messageId, CAST(payload AS BLOB) AS payload, state,
-           src_port AS port FROM inbound_messages ORDER BY id`,
+           src_port AS port FROM inbound_messages WHERE id > ? ORDER BY id`,
       )
-      .all() as InboundRow[];
+      .all(above) as InboundRow[];
   }
 
   count(table: "inbound" | "outbound", condition: string = "1"): number {
     const sql = `SELECT count(*) FROM ${table}_messages WHERE ${condition}`;
     return Number(this.db.prepare(sql).pluck().get());
+  }
+
+  /** Greatest id of the inbound table. */
+  get inboundId(): number {
+    return Number(this.db.prepare("SELECT max(id) FROM inbound_messages").pluck().get() ?? 0);
   }
 
   state(id: number): string {
@@ -269,7 +283,7 @@ export class TestDaemon {
   /** Waits until every outbound row is acknowledged. */
   async settled(waitMs = WAIT_MS): Promise<void> {
     const isSettled = () => this.count("outbound", "state <> 'acknowledged'") === 0;
-    await until(isSettled, `all rows of ${this.#options.name} to be acknowledged`, waitMs);
+    await until(isSettled, `all rows of ${this.name} to be acknowledged`, waitMs);
   }
 }
 

@@ -47,7 +47,7 @@ async function serve(options: HostOptions): Promise<void> {
     },
     settings: {
       protocol: {
-        rings: [{ name: "", addresses: [] }],
+        rings: [{ name: "", addresses: [], keys: 1 }],
         windowNs: 10 * NS_PER_SECOND,
         ratePerSecond: 0,
         burst: 64,

@@ -4,7 +4,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { NS_PER_MS } from "../../src/shared/base/units.js";
-import { type Datagram, defaultConfig, type Host, ringKeys, SECRET, World } from "../simulator/world.js";
+import {
+  type Datagram,
+  defaultConfig,
+  type Host,
+  ringKeys,
+  SECRET,
+  World,
+} from "../simulator/world.js";
 
 const A = "192.0.2.1";
 const B = "192.0.2.2";
@@ -67,7 +74,9 @@ describe("the honest way", () => {
 
     assert.equal(a.stored.length, 500);
     assert.equal(b.stored.length, 500);
-    assert.ok([...a.rows.values(), ...b.rows.values()].every((row) => row.state === "acknowledged"));
+    assert.ok(
+      [...a.rows.values(), ...b.rows.values()].every((row) => row.state === "acknowledged"),
+    );
   });
 
   test("a lost datagram, or a lost ACK, is sent again until it is acknowledged, and stored once", () => {
@@ -177,7 +186,10 @@ describe("reflection", () => {
     world.run(1_000);
 
     assert.equal(echo.state, "acknowledged");
-    assert.deepEqual(a.stored.map((m) => m.payload), [echo.payload]);
+    assert.deepEqual(
+      a.stored.map((m) => m.payload),
+      [echo.payload],
+    );
   });
 
   test("twin: an echo of the same bytes is heard after a restart, too", () => {
@@ -340,8 +352,8 @@ describe("receipts", () => {
   test("an ACK under another peer's key acknowledges nothing", () => {
     const world = new World();
     const rings = [
-      { name: "b", addresses: [{ address: B, port: undefined }] },
-      { name: "c", addresses: [{ address: C, port: undefined }] },
+      { name: "b", addresses: [{ address: B, port: undefined }], keys: 1 },
+      { name: "c", addresses: [{ address: C, port: undefined }], keys: 1 },
     ];
     const a = world.host({
       address: A,
@@ -379,7 +391,10 @@ describe("receipts", () => {
   test("twin: a peer with an address of its own in the configuration ACKs from it", () => {
     const world = new World();
     const addresses = [B, "198.51.100.7"].map((address) => ({ address, port: undefined }));
-    const a = world.host({ address: A, config: { ...defaultConfig, rings: [{ name: "b", addresses }] } });
+    const a = world.host({
+      address: A,
+      config: { ...defaultConfig, rings: [{ name: "b", addresses, keys: 1 }] },
+    });
     world.host({ address: B });
     world.route = (d) => [d.from === B ? { ...d, from: "198.51.100.7" } : d];
     world.run(1);
@@ -395,8 +410,8 @@ describe("id squatting", () => {
   test("a peer that takes another peer's id first does not keep the other's message out", () => {
     const world = new World();
     const rings = [
-      { name: "b", addresses: [{ address: B, port: undefined }] },
-      { name: "c", addresses: [{ address: C, port: undefined }] },
+      { name: "b", addresses: [{ address: B, port: undefined }], keys: 1 },
+      { name: "c", addresses: [{ address: C, port: undefined }], keys: 1 },
     ];
     const a = world.host({
       address: A,
@@ -415,12 +430,15 @@ describe("id squatting", () => {
 
     assert.equal(squatter.state, "acknowledged");
     assert.equal(victim.state, "acknowledged");
-    assert.deepEqual(a.stored.map((m) => m.payload).sort(), [squatter.payload, victim.payload].sort());
+    assert.deepEqual(
+      a.stored.map((m) => m.payload).sort(),
+      [squatter.payload, victim.payload].sort(),
+    );
   });
 
   test("the same peer with other content under a used id is refused and reported", () => {
     const world = new World();
-    const rings = [{ name: "b", addresses: [{ address: B, port: undefined }] }];
+    const rings = [{ name: "b", addresses: [{ address: B, port: undefined }], keys: 1 }];
     const a = world.host({ address: A, config: { ...defaultConfig, rings } });
     const b = world.host({ address: B });
     world.run(1);
@@ -545,7 +563,7 @@ describe("unreachable", () => {
 describe("what cannot be sent", () => {
   test("a row to ourselves, and one that no secret covers, fail with the reason", () => {
     const world = new World();
-    const rings = [{ name: "b", addresses: [{ address: B, port: undefined }] }];
+    const rings = [{ name: "b", addresses: [{ address: B, port: undefined }], keys: 1 }];
     const a = world.host({ address: A, config: { ...defaultConfig, rings } });
     world.host({ address: B });
     world.run(1);
@@ -602,7 +620,10 @@ describe("key rings", () => {
 describe("pacing", () => {
   test("messages leave at the rate that was set", () => {
     const world = new World();
-    const a = world.host({ address: A, config: { ...defaultConfig, ratePerSecond: 100, burst: 10 } });
+    const a = world.host({
+      address: A,
+      config: { ...defaultConfig, ratePerSecond: 100, burst: 10 },
+    });
     world.host({ address: B });
     world.run(1);
     for (let i = 0; i < 1_000; i++) a.insert(B, `{"i":${i}}`);

@@ -2,7 +2,7 @@
 // credits end; a worker that dies is told of.
 
 import assert from "node:assert/strict";
-import { test, type TestContext } from "node:test";
+import { type TestContext, test } from "node:test";
 import { CryptoPool, type PooledSlab, SLABS_PER_WORKER_MAX } from "../../src/main/crypto-pool.js";
 import type { DaemonError } from "../../src/shared/base/errors.js";
 import { NO_RING } from "../../src/shared/protocol/slot.js";
@@ -64,7 +64,9 @@ function read(slab: PooledSlab, cursor: SlabCursor, index: number): Seen {
     tag: packet.tag,
     address: packet.address,
     ring: packet.ring,
-    id: Buffer.from(packet.bytes.subarray(packet.messageIdAt, packet.messageIdAt + 12)).toString("hex"),
+    id: Buffer.from(packet.bytes.subarray(packet.messageIdAt, packet.messageIdAt + 12)).toString(
+      "hex",
+    ),
     stampNs: packet.stampHigh * 2 ** 32 + packet.stampLow,
   };
 }
@@ -90,7 +92,10 @@ for (const workers of [0, 1, 2]) {
     for (let tag = 0; tag < 300; tag++) assert.ok(seal(pool, 0, 0, tag));
     pool.flush();
     await until(() => seen.length === 300);
-    assert.deepEqual(seen.map((packet) => packet.tag), Array.from({ length: 300 }, (_, i) => i));
+    assert.deepEqual(
+      seen.map((packet) => packet.tag),
+      Array.from({ length: 300 }, (_, i) => i),
+    );
     const sealed = seen.splice(0).map((packet) => packet.bytes);
 
     for (const datagram of sealed) assert.ok(pool.open(0, datagram, 0, NO_RING, "192.0.2.9", 7));
@@ -104,7 +109,10 @@ for (const workers of [0, 1, 2]) {
       assert.equal(packet.address, "192.0.2.9");
       assert.ok(Math.abs(packet.stampNs - WALL_NS) < 512, "stamps are exact to a double");
     }
-    assert.equal(new Set(sealed.map((d) => Buffer.from(d.subarray(0, 12)).toString("hex"))).size, 300);
+    assert.equal(
+      new Set(sealed.map((d) => Buffer.from(d.subarray(0, 12)).toString("hex"))).size,
+      300,
+    );
   });
 }
 
@@ -122,8 +130,14 @@ test("a datagram opens under the second ring, and under a previous key, and unde
   pool.flush();
   await until(() => seen.length === 3);
 
-  assert.deepEqual(seen.map(({ code }) => code), [OUTCOME.message, OUTCOME.message, OUTCOME.notAuthentic]);
-  assert.deepEqual(seen.slice(0, 2).map(({ ring }) => ring), [0, 2]);
+  assert.deepEqual(
+    seen.map(({ code }) => code),
+    [OUTCOME.message, OUTCOME.message, OUTCOME.notAuthentic],
+  );
+  assert.deepEqual(
+    seen.slice(0, 2).map(({ ring }) => ring),
+    [0, 2],
+  );
 });
 
 test("a ring that a reload took away seals nothing", async (t) => {

@@ -2,15 +2,24 @@
 // that the test steers datagram by datagram; a table in memory in place of SQLite. Nothing sleeps.
 
 import assert from "node:assert/strict";
-import { nanoseconds, NS_PER_MS, type Nanoseconds } from "../../src/shared/base/units.js";
+import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../../src/shared/base/units.js";
+import { prepareOutbound } from "../../src/shared/protocol/classic-body.js";
 import { Endpoint, type ProtocolConfig } from "../../src/shared/protocol/endpoint.js";
 import { messageIdFromHex, messageIdToHex } from "../../src/shared/protocol/message-id.js";
-import { prepareOutbound } from "../../src/shared/protocol/classic-body.js";
-import { NO_RING, TAG_ACK } from "../../src/shared/protocol/slot.js";
-import type { OpenedPacket, OpenSink, SealSink, StoreSink } from "../../src/shared/protocol/slot.js";
 import type { Settlement } from "../../src/shared/protocol/settlement.js";
+import type {
+  OpenedPacket,
+  OpenSink,
+  SealSink,
+  StoreSink,
+} from "../../src/shared/protocol/slot.js";
+import { NO_RING, TAG_ACK } from "../../src/shared/protocol/slot.js";
 import type { RingKeys } from "../../src/shared/runtime/messages.js";
-import { OutboundBatchReader, OutboundBatchWriter, TICKET_NONE } from "../../src/shared/runtime/outbound-batch.js";
+import {
+  OutboundBatchReader,
+  OutboundBatchWriter,
+  TICKET_NONE,
+} from "../../src/shared/runtime/outbound-batch.js";
 import {
   BODY_OFFSET_BYTES,
   datagramLengthOf,
@@ -65,7 +74,7 @@ export const ringKeys = (current: string, previous?: string, next?: string): Rin
 });
 
 export const defaultConfig: ProtocolConfig = {
-  rings: [{ name: "", addresses: [] }],
+  rings: [{ name: "", addresses: [], keys: 1 }],
   windowNs: 10_000 * NS_PER_MS,
   ratePerSecond: 0,
   burst: 64,
@@ -105,7 +114,9 @@ export class World {
 
   /** Hands a datagram to the host at its address, as the kernel would. */
   deliver(datagram: Datagram): void {
-    const host = this.hosts.find((h) => h.address === datagram.to && h.port === datagram.toPort && h.up);
+    const host = this.hosts.find(
+      (h) => h.address === datagram.to && h.port === datagram.toPort && h.up,
+    );
     host?.receive(datagram);
   }
 
@@ -159,7 +170,13 @@ export class Host implements StoreSink {
   readonly #world: World;
   readonly #options: HostOptions;
   #pool: TestPool;
-  #pending: { packet: StoredMessage; ring: number; id: Uint8Array; port: number; suspect: boolean }[] = [];
+  #pending: {
+    packet: StoredMessage;
+    ring: number;
+    id: Uint8Array;
+    port: number;
+    suspect: boolean;
+  }[] = [];
   #order = false;
   #reservedNs = 0;
 
@@ -232,7 +249,10 @@ export class Host implements StoreSink {
   }
 
   get restless(): boolean {
-    return this.up && (this.#pool.waiting > 0 || this.#pending.length > 0 || this.endpoint.acksQueued > 0);
+    return (
+      this.up &&
+      (this.#pool.waiting > 0 || this.#pending.length > 0 || this.endpoint.acksQueued > 0)
+    );
   }
 
   deadline(): number {
@@ -298,7 +318,9 @@ export class Host implements StoreSink {
       packet: {
         scope,
         messageId: messageIdToHex(bytes, packet.messageIdAt),
-        payload: new TextDecoder().decode(bytes.slice(packet.bodyAt, packet.bodyAt + packet.bodyLength)),
+        payload: new TextDecoder().decode(
+          bytes.slice(packet.bodyAt, packet.bodyAt + packet.bodyLength),
+        ),
         digest: Buffer.from(bytes.subarray(packet.digestAt, packet.digestAt + 32)).toString("hex"),
         source: packet.address,
       },
@@ -315,10 +337,17 @@ export class Host implements StoreSink {
     this.#pending = [];
     if (!this.commits) return;
     for (const { packet, ring, id, port, suspect } of batch) {
-      if (suspect && [...this.rows.values()].some((row) => row.messageId === packet.messageId && row.payload === packet.payload)) {
+      if (
+        suspect &&
+        [...this.rows.values()].some(
+          (row) => row.messageId === packet.messageId && row.payload === packet.payload,
+        )
+      ) {
         continue;
       }
-      const known = this.stored.filter((m) => m.scope === packet.scope && m.messageId === packet.messageId);
+      const known = this.stored.filter(
+        (m) => m.scope === packet.scope && m.messageId === packet.messageId,
+      );
       const same = known.some((m) => m.digest === packet.digest);
       if (!same && known.length > 0) this.reported.push(packet.messageId);
       if (!same && known.length > 0 && packet.scope !== "") continue;
@@ -341,10 +370,20 @@ export class Host implements StoreSink {
     this.#order = false;
     const writer = new OutboundBatchWriter(1_000_000);
     for (const row of rows.slice(0, 512)) this.#write(writer, row, TICKET_NONE);
-    this.endpoint.handleLeased(this.#world.now, new OutboundBatchReader(writer.take()), new Uint32Array(0));
+    this.endpoint.handleLeased(
+      this.#world.now,
+      new OutboundBatchReader(writer.take()),
+      new Uint32Array(0),
+    );
   }
 
-  #again({ rowIds, tickets }: { readonly rowIds: Float64Array; readonly tickets: Uint32Array }): void {
+  #again({
+    rowIds,
+    tickets,
+  }: {
+    readonly rowIds: Float64Array;
+    readonly tickets: Uint32Array;
+  }): void {
     if (rowIds.length === 0) return;
     const writer = new OutboundBatchWriter(1_000_000);
     const gone: number[] = [];
@@ -383,7 +422,8 @@ export class Host implements StoreSink {
   }
 
   #settle(settlement: Settlement): void {
-    for (const rowId of settlement.acknowledged.rowIds) this.#finish(rowId, "acknowledged", undefined);
+    for (const rowId of settlement.acknowledged.rowIds)
+      this.#finish(rowId, "acknowledged", undefined);
     for (const { rowId, reason } of settlement.failed) this.#finish(rowId, "send_failed", reason);
     settlement.waiting.rowIds.forEach((rowId, i) => {
       const row = this.rows.get(rowId);
@@ -469,7 +509,14 @@ class TestPool implements SealSink, OpenSink {
     this.#route(address, port, tag);
   }
 
-  open(_affinity: number, datagram: Uint8Array, ring: number, other: number, address: string, port: number): boolean {
+  open(
+    _affinity: number,
+    datagram: Uint8Array,
+    ring: number,
+    other: number,
+    address: string,
+    port: number,
+  ): boolean {
     if (!this.#table.fits(datagram.length)) return false;
     this.#index = this.#table.add(datagram.length);
     const word = wordOf(this.#index);

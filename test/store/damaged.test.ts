@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { DaemonError } from "../../src/shared/base/errors.js";
 import { connect } from "../../src/shared/store/driver.js";
-import { daemonDatabase, oldSchema, payloadOf, idOf, temporaryFolder } from "./fixture.js";
+import { daemonDatabase, idOf, oldSchema, payloadOf, temporaryFolder } from "./fixture.js";
 
 const ROWS = 20;
 const FILES = 100;

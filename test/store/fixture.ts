@@ -9,7 +9,7 @@ import type { Settlement } from "../../src/shared/protocol/settlement.js";
 import {
   InboundBatchReader,
   InboundBatchWriter,
-  RECORD_SUSPECT,
+  RECORD_SUSPECT_FLAG,
 } from "../../src/shared/runtime/inbound-batch.js";
 import { OutboundBatchReader } from "../../src/shared/runtime/outbound-batch.js";
 import { type Connection, connect } from "../../src/shared/store/driver.js";
@@ -110,7 +110,10 @@ export class StoreUnderTest {
 
   /** One value of one row, as another process sees it. */
   read(sql: string, ...parameters: unknown[]): unknown {
-    return this.outside.prepare(sql).pluck().get(...parameters);
+    return this.outside
+      .prepare(sql)
+      .pluck()
+      .get(...parameters);
   }
 
   row(id: number): Readonly<Record<string, unknown>> {
@@ -224,7 +227,7 @@ export function inboundBatch(messages: readonly Incoming[], now = Date.now()) {
       5_001,
       Number(stampNs & 0xffff_ffffn),
       Number(stampNs >> 32n),
-      message.suspect === true ? RECORD_SUSPECT : 0,
+      message.suspect === true ? RECORD_SUSPECT_FLAG : 0,
       0,
       bytes,
       0,

@@ -16,10 +16,15 @@ test("a message is stored byte for byte, and marked as acknowledged by its commi
 
   assert.deepEqual(outcomes, [inserted]);
   const row = store.outside.prepare("SELECT * FROM inbound_messages").get();
-  const { payload: stored, state, ack_sent, read_count, src_addr, src_port, peer } = row as Record<
-    string,
-    unknown
-  >;
+  const {
+    payload: stored,
+    state,
+    ack_sent,
+    read_count,
+    src_addr,
+    src_port,
+    peer,
+  } = row as Record<string, unknown>;
   assert.equal(stored, payload);
   assert.deepEqual([state, ack_sent, read_count], ["ack_sent", 1, 0]);
   assert.deepEqual([src_addr, src_port, peer], ["192.0.2.9", 5_001, "alice"]);
@@ -61,10 +66,7 @@ test("another message under an id of the same peer is refused and reported, the 
   const store = new StoreUnderTest(t);
   store.store([{ id: ID }]);
 
-  const outcomes = store.store([
-    { id: ID, payload: payloadOf(ID, "other") },
-    { id: idOf(0xa2) },
-  ]);
+  const outcomes = store.store([{ id: ID, payload: payloadOf(ID, "other") }, { id: idOf(0xa2) }]);
 
   assert.deepEqual(outcomes, [conflict, inserted]);
   assert.match(store.reports.join(), /alice sent another message under id/);
@@ -143,7 +145,9 @@ test("too many tombstones of one peer cost its oldest, counted and reported once
     Array.from({ length: count }, (_, i) => ({ id: idOf(from + i) }));
   store.store([...ids(0, 1_300), { id: idOf(1), scope: "bob" }]);
   store.outside.exec("DELETE FROM inbound_messages");
-  store.outside.exec("UPDATE tombstones SET deleted_at = '2026-01-01T00:00:00.' || substr(message_id, -3) WHERE peer = 'alice'");
+  store.outside.exec(
+    "UPDATE tombstones SET deleted_at = '2026-01-01T00:00:00.' || substr(message_id, -3) WHERE peer = 'alice'",
+  );
   store.now = Date.UTC(2026, 0, 2);
 
   while (store.retention.step(100));

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { chmodSync } from "node:fs";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { type TestContext, test } from "node:test";
 import { DaemonError } from "../../src/shared/base/errors.js";
 import { STORED } from "../../src/shared/runtime/inbound-batch.js";
 import { type Connection, connect } from "../../src/shared/store/driver.js";
@@ -118,11 +118,14 @@ test("the older daemon's queue goes out, released rows as such", (t) => {
 
   const rows = store.leaseAll();
 
-  assert.deepEqual(rows.map((row) => [row.id, row.released]), [
-    [1, false],
-    [2, false],
-    [3, true],
-  ]);
+  assert.deepEqual(
+    rows.map((row) => [row.id, row.released]),
+    [
+      [1, false],
+      [2, false],
+      [3, true],
+    ],
+  );
 });
 
 test("messages that the older daemon left unacknowledged are reported once", (t) => {
@@ -143,7 +146,10 @@ test("messages that the older daemon left unacknowledged are reported once", (t)
   assert.deepEqual(first.unacknowledged, [{ messageId: ID, address: "192.0.2.5", port: 5_005 }]);
   assert.deepEqual(second.unacknowledged, []);
   const states = db.prepare("SELECT state, ack_sent FROM inbound_messages").raw().all();
-  assert.deepEqual(states, [["ack_sent", 1], ["ack_failed", 0]]);
+  assert.deepEqual(states, [
+    ["ack_sent", 1],
+    ["ack_failed", 0],
+  ]);
 });
 
 test("a failing migration leaves the file as it was", (t) => {
@@ -155,7 +161,10 @@ test("a failing migration leaves the file as it was", (t) => {
     }
   });
 
-  assert.throws(() => open(path), (thrown) => thrown instanceof DaemonError);
+  assert.throws(
+    () => open(path),
+    (thrown) => thrown instanceof DaemonError,
+  );
 
   const db = connect(path, {});
   t.after(() => db.close());
@@ -172,5 +181,11 @@ test("ids near 2^63 in an older file are brought down", (t) => {
   const store = new StoreUnderTest(t, { path });
 
   assert.equal(store.enqueue(), 10);
-  assert.deepEqual(store.leaseAll().map((row) => row.id).sort(), [10, 7, 8, 9]);
+  assert.deepEqual(
+    store
+      .leaseAll()
+      .map((row) => row.id)
+      .sort(),
+    [10, 7, 8, 9],
+  );
 });

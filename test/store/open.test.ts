@@ -16,7 +16,12 @@ import {
 import { join } from "node:path";
 import { test } from "node:test";
 import { DaemonError } from "../../src/shared/base/errors.js";
-import { connect, driverName, requireVersion, sqliteVersion } from "../../src/shared/store/driver.js";
+import {
+  connect,
+  driverName,
+  requireVersion,
+  sqliteVersion,
+} from "../../src/shared/store/driver.js";
 import {
   integrityFindings,
   openDatabase,
@@ -28,7 +33,9 @@ import { daemonDatabase, temporaryFolder } from "./fixture.js";
 const refusal =
   (code: string, text: RegExp = /./) =>
   (thrown: unknown): boolean =>
-    thrown instanceof DaemonError && thrown.code === code && text.test(thrown.message + thrown.next);
+    thrown instanceof DaemonError &&
+    thrown.code === code &&
+    text.test(thrown.message + thrown.next);
 
 const client = (path: string) => openDatabase(path, { role: "client", create: false });
 
@@ -187,7 +194,10 @@ test("a database of another program is refused", (t) => {
   db.close();
   chmodSync(path, 0o600);
 
-  assert.throws(() => daemonDatabase(path), refusal("ERR_DB_DAMAGED", /outbound_messages is missing/));
+  assert.throws(
+    () => daemonDatabase(path),
+    refusal("ERR_DB_DAMAGED", /outbound_messages is missing/),
+  );
 });
 
 test("a file that lost a trigger, an index or a default is refused", (t) => {
@@ -255,5 +265,6 @@ test("an SQLite that may lose commits is refused", () => {
   for (const version of ["3.51.2", "3.50.9", "2.99.99", "nonsense"]) {
     assert.throws(() => requireVersion("x", version), refusal("ERR_NATIVE_MODULE"), version);
   }
-  for (const version of ["3.51.3", "3.52.0", "4.0.0", sqliteVersion()]) requireVersion("x", version);
+  for (const version of ["3.51.3", "3.52.0", "4.0.0", sqliteVersion()])
+    requireVersion("x", version);
 });

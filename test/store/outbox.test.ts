@@ -66,7 +66,11 @@ const BAD_ROWS: readonly (readonly [string, Readonly<Record<string, unknown>>, R
   ["payload cut short", { payload: '{"a":' }, /not valid JSON/],
   ["payload with a NUL", { payload: '{"a":"\0"}' }, /not valid JSON/],
   ["payload that is a BLOB of nonsense", { payload: Buffer.from([0xff, 0, 1]) }, /not a JSON/],
-  ["payload with a lone surrogate", { payload: Buffer.from('{"a":"\xed\xa0\x80"}', "latin1") }, /UTF-8/],
+  [
+    "payload with a lone surrogate",
+    { payload: Buffer.from('{"a":"\xed\xa0\x80"}', "latin1") },
+    /UTF-8/,
+  ],
   ["payload with a number's type", { payload: 12.5 }, /not a JSON object/],
   ["payload that claims to be an ACK", { payload: '{"type":"ACK"}' }, /"type":"ACK"/],
   ["payload that is too large", { payload: `{"a":"${"x".repeat(70_000)}"}` }, /bytes/],
@@ -94,7 +98,11 @@ test("a row that cannot be sent fails with the reason, and the queue goes on", (
 
     const rows = store.leaseAll();
 
-    assert.deepEqual(rows.map((row) => row.id), [good], name);
+    assert.deepEqual(
+      rows.map((row) => row.id),
+      [good],
+      name,
+    );
     for (let looks = 0; store.row(bad).state === "pending" && looks < 100; looks++) store.lease();
     assert.equal(store.row(bad).state, "send_failed", name);
     assert.match(String(store.row(bad).last_error), reason, name);
@@ -110,7 +118,10 @@ test("bad rows that were there before the start are found by the walk", (t) => {
 
   const store = new StoreUnderTest(t, { path: first.path });
 
-  assert.deepEqual(store.leaseAll().map((row) => row.id), [good]);
+  assert.deepEqual(
+    store.leaseAll().map((row) => row.id),
+    [good],
+  );
   for (let looks = 0; looks < 50; looks++) store.lease();
   for (const id of bad) assert.equal(store.row(id).state, "send_failed", String(store.row(id)));
 });
@@ -138,7 +149,10 @@ test("hostile values of other columns count as absent or are brought into range"
 
   const leased = store.leaseAll();
 
-  assert.deepEqual(leased.map((row) => row.id).sort((a, b) => a - b), rows);
+  assert.deepEqual(
+    leased.map((row) => row.id).sort((a, b) => a - b),
+    rows,
+  );
   for (const row of leased) assert.ok(row.priority >= 0 && row.priority <= 3);
 });
 
@@ -171,7 +185,10 @@ test("ids near 2^63 that got in with the triggers off are brought down at the ne
   const store = new StoreUnderTest(t, { path: first.path });
   const second = store.enqueue();
 
-  assert.deepEqual(store.leaseAll().map((row) => row.id), [1, second]);
+  assert.deepEqual(
+    store.leaseAll().map((row) => row.id),
+    [1, second],
+  );
 });
 
 test("rows leave in the order of their ids, higher priorities first", (t) => {
@@ -241,7 +258,10 @@ test("100,000 rows of a dead destination do not delay the one row of a live one"
     const { rows } = store.lease();
 
     const tookMs = performance.now() - startedAt;
-    assert.deepEqual(rows.map((row) => row.id), [live]);
+    assert.deepEqual(
+      rows.map((row) => row.id),
+      [live],
+    );
     assert.ok(tookMs < 250, `${tookMs} ms`);
   }
 });
@@ -262,7 +282,10 @@ test("a delayed row waits for its time, in either spelling, and its life begins 
   const delayed = store.enqueue({ not_before: at(10_000), created_at: at(-3_600_000) });
   const spaced = store.enqueue({ not_before: at(10_000).slice(0, 19).replace("T", " ") });
   const past = store.enqueue({ not_before: at(-1) });
-  assert.deepEqual(store.leaseAll().map((row) => row.id), [past]);
+  assert.deepEqual(
+    store.leaseAll().map((row) => row.id),
+    [past],
+  );
 
   store.now += 10_001;
 
@@ -322,20 +345,20 @@ test("rows in flight are read again with their tickets; what changed since is go
     again: rows.map((row, i) => [row.id, i + 10] as const),
   });
 
-  assert.deepEqual(again.map((row) => [row.id, row.ticket]), [
-    [ids[0], 10],
-    [ids[5], 15],
-  ]);
+  assert.deepEqual(
+    again.map((row) => [row.id, row.ticket]),
+    [
+      [ids[0], 10],
+      [ids[5], 15],
+    ],
+  );
   assert.equal(again[0].payload, rows[0].payload);
   assert.deepEqual(gone, [11, 12, 13, 14]);
   const anew = store.leaseAll();
-  assert.deepEqual(
-    anew.map((row) => [row.id, row.to, row.generation]).sort(),
-    [
-      [ids[3], "192.0.2.3:5000", 1],
-      [ids[4], "192.0.2.1:5000", 1],
-    ],
-  );
+  assert.deepEqual(anew.map((row) => [row.id, row.to, row.generation]).sort(), [
+    [ids[3], "192.0.2.3:5000", 1],
+    [ids[4], "192.0.2.1:5000", 1],
+  ]);
 });
 
 test("rows whose ids the write lock keeps away wait; the others go, and they follow", (t) => {
@@ -346,11 +369,17 @@ test("rows whose ids the write lock keeps away wait; the others go, and they fol
   t.after(() => other.close());
   other.exec("BEGIN IMMEDIATE");
 
-  assert.deepEqual(store.lease().rows.map((row) => row.id), [going]);
+  assert.deepEqual(
+    store.lease().rows.map((row) => row.id),
+    [going],
+  );
   assert.deepEqual(store.lease().rows, []);
   other.exec("ROLLBACK");
 
-  assert.deepEqual(store.lease().rows.map((row) => row.id), [waiting]);
+  assert.deepEqual(
+    store.lease().rows.map((row) => row.id),
+    [waiting],
+  );
 });
 
 test("a made id that is taken is made again", (t) => {

@@ -55,7 +55,10 @@ test("a failed row says why, and frees its place", (t) => {
 
   assert.equal(store.row(row.id).state, "send_failed");
   assert.equal(store.row(row.id).last_error, "no route to it");
-  assert.deepEqual(store.leaseAll().map((each) => each.id), [second]);
+  assert.deepEqual(
+    store.leaseAll().map((each) => each.id),
+    [second],
+  );
 });
 
 test("settling a row that is gone, cancelled or final changes nothing and is no error", (t) => {
@@ -91,7 +94,10 @@ test("setting a final row back to pending sends it again, from the beginning", (
       assert.equal(back[column], null, column);
     }
     const [again] = store.leaseAll();
-    assert.deepEqual([again.id, again.generation, again.attempts, again.released], [id, 1, 0, false]);
+    assert.deepEqual(
+      [again.id, again.generation, again.attempts, again.released],
+      [id, 1, 0, false],
+    );
     assert.equal(again.messageId, row.messageId);
     store.settle({ acknowledged: [again] });
     assert.equal(store.row(id).state, "acknowledged");
@@ -155,7 +161,10 @@ test("another address for a final row does not send it; setting it to pending as
   assert.deepEqual(store.leaseAll(), []);
 
   store.outside.exec("UPDATE outbound_messages SET dst_addr = '192.0.2.8', state = 'pending'");
-  assert.deepEqual(store.leaseAll().map((row) => row.to), ["192.0.2.8:5000"]);
+  assert.deepEqual(
+    store.leaseAll().map((row) => row.to),
+    ["192.0.2.8:5000"],
+  );
 });
 
 test("an update that changes nothing of weight leaves the generation alone", (t) => {
@@ -182,9 +191,12 @@ test("rows in hand at the end of a run are pending at the next start, released o
 
   assert.equal(store.row(1).state, "pending");
   const rows = store.leaseAll();
-  assert.deepEqual(rows.map(({ id, released, attempts }) => [id, released, attempts]), [
-    [1, false, 0],
-    [2, row.id === 2, row.id === 2 ? 1 : 0],
-    [3, row.id === 3, row.id === 3 ? 1 : 0],
-  ]);
+  assert.deepEqual(
+    rows.map(({ id, released, attempts }) => [id, released, attempts]),
+    [
+      [1, false, 0],
+      [2, row.id === 2, row.id === 2 ? 1 : 0],
+      [3, row.id === 3, row.id === 3 ? 1 : 0],
+    ],
+  );
 });

@@ -32,7 +32,10 @@ function judge(vector: Case): void {
   const opened = open(plain, sealed, iv, key, aad);
   if (vector.result !== "valid") {
     assert.equal(opened, false, name);
-    assert.ok(plain.every((byte) => byte === 0 || msg.length === 0), `${name}: no plaintext leaves`);
+    assert.ok(
+      plain.every((byte) => byte === 0 || msg.length === 0),
+      `${name}: no plaintext leaves`,
+    );
     return;
   }
   assert.equal(opened, true, name);
@@ -59,7 +62,10 @@ test("all 325 Wycheproof ChaCha20-Poly1305 cases agree", () => {
         judged += 1;
       } else {
         const plain = new Uint8Array(vector.msg.length / 2);
-        assert.equal(open(plain, bytes(vector.ct + vector.tag), bytes(vector.iv), bytes(vector.key)), false);
+        assert.equal(
+          open(plain, bytes(vector.ct + vector.tag), bytes(vector.iv), bytes(vector.key)),
+          false,
+        );
         refused += 1;
       }
     }
@@ -82,9 +88,9 @@ test("a datagram with any single bit flipped does not open", () => {
 });
 
 test("BLAKE2b gives its known answers", () => {
-  const cases = (load("blake2/blake2b_kat.json") as { in: string; key: string; out: string }[]).filter(
-    ({ key }) => key === "",
-  );
+  const cases = (
+    load("blake2/blake2b_kat.json") as { in: string; key: string; out: string }[]
+  ).filter(({ key }) => key === "");
   assert.equal(cases.length, 256);
   for (const { in: input, out } of cases) {
     const digest = new Uint8Array(out.length / 2);

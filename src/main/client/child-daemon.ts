@@ -41,11 +41,15 @@ export class ChildDaemon {
 
   /** Resolves when the daemon is ready; rejects with what it said when it ends before. */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [...this.#switches, CLI, "run", "--verbose", ...this.#flags], {
-      cwd: this.#directory,
-      env: { PATH: process.env["PATH"] ?? "", HOME: this.#directory, ...this.#environment },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = spawn(
+      process.execPath,
+      [...this.#switches, CLI, "run", "--verbose", ...this.#flags],
+      {
+        cwd: this.#directory,
+        env: { PATH: process.env["PATH"] ?? "", HOME: this.#directory, ...this.#environment },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
     this.#child = child;
     let said = "";
     child.stderr?.on("data", (chunk: Buffer) => {

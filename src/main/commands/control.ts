@@ -122,10 +122,7 @@ export const statusCommand = defineCommand({
   run: (args, io) => status(args, io),
 });
 
-async function status(
-  { options }: Arguments<typeof STATUS_OPTIONS>,
-  io: Io,
-): Promise<ExitCode> {
+async function status({ options }: Arguments<typeof STATUS_OPTIONS>, io: Io): Promise<ExitCode> {
   const places = loadPlaces(inputOf(options, io));
   const holder = findDaemon(placeOf(places));
   const queue = existsSync(places.db) ? queueOf(places.db) : undefined;

@@ -35,7 +35,11 @@ export const DAEMON_OPTIONS = {
     summary: "threads that seal and open (0: the main thread does)",
   },
   life: { kind: "text", placeholder: "AGE", summary: "how long a message is tried (7d)" },
-  quota: { kind: "text", placeholder: "SIZE", summary: "bytes that one peer may have stored (8GiB)" },
+  quota: {
+    kind: "text",
+    placeholder: "SIZE",
+    summary: "bytes that one peer may have stored (8GiB)",
+  },
   "drain-deadline": {
     kind: "text",
     placeholder: "SECONDS",
@@ -46,6 +50,10 @@ export const DAEMON_OPTIONS = {
     placeholder: "CORES",
     summary: "CPU time for what a known source sends (0.5)",
   },
-  "stranger-cpu": { kind: "text", placeholder: "CORES", summary: "the same for one stranger (0.05)" },
+  "stranger-cpu": {
+    kind: "text",
+    placeholder: "CORES",
+    summary: "the same for one stranger (0.05)",
+  },
   "strangers-cpu": { kind: "text", placeholder: "CORES", summary: "for all strangers (0.25)" },
 } as const satisfies OptionTable;

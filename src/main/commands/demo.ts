@@ -55,7 +55,9 @@ async function show(directory: string, hosts: Host[], io: Io): Promise<ExitCode>
   const answers = bob.insert(alice, ["Hello, alice", "Dry"]);
   await alice.showReceipts(first, say);
   await bob.showReceipts(answers, say);
-  await say("   An acknowledgement means: authenticated, stored and synced on the other host's disk.");
+  await say(
+    "   An acknowledgement means: authenticated, stored and synced on the other host's disk.",
+  );
 
   await say("3. Bob's process is killed (SIGKILL), and alice goes on writing:");
   await bob.kill();
@@ -133,10 +135,7 @@ class Host {
   }
 
   /** Waits until all rows are acknowledged, and prints their receipts. */
-  async showReceipts(
-    rows: readonly number[],
-    say: (line: string) => Promise<void>,
-  ): Promise<void> {
+  async showReceipts(rows: readonly number[], say: (line: string) => Promise<void>): Promise<void> {
     const end = Date.now() + WAIT_MS_MAX;
     while (this.states(rows).some((state) => !state.endsWith("acknowledged"))) {
       if (Date.now() > end) {
@@ -153,15 +152,17 @@ class Host {
     );
     for (const id of rows) {
       const row = one.get(id) as Readonly<Record<string, string>>;
-      const delayMs = Date.parse(`${row["ack_received_at"]}Z`) - Date.parse(`${row["created_at"]}Z`);
+      const delayMs =
+        Date.parse(`${row["ack_received_at"]}Z`) - Date.parse(`${row["created_at"]}Z`);
       await say(`   ${this.name} row ${id}: ${row["message_id"]} acknowledged after ${delayMs} ms`);
     }
   }
 
   inbound(): readonly { readonly id: number; readonly payload: string }[] {
-    return this.#open
-      .prepare("SELECT id, payload FROM inbound_messages ORDER BY id")
-      .all() as { id: number; payload: string }[];
+    return this.#open.prepare("SELECT id, payload FROM inbound_messages ORDER BY id").all() as {
+      id: number;
+      payload: string;
+    }[];
   }
 
   get #open(): Connection {

@@ -3,14 +3,14 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { DaemonError, EXIT, type ExitCode, reasonOf } from "../../shared/base/errors.js";
-import { openDatabase, integrityFindings } from "../../shared/store/open.js";
 import { sqliteVersion } from "../../shared/store/driver.js";
+import { integrityFindings, openDatabase } from "../../shared/store/open.js";
 import { type Config, loadConfig } from "../config.js";
-import { checkNodeVersion } from "../process.js";
 import { lockHolder } from "../instance.js";
+import { checkNodeVersion } from "../process.js";
 import { DgramSocket, SOCKET_BUFFER_BYTES } from "../socket/dgram.js";
-import { DAEMON_OPTIONS } from "./daemon-options.js";
 import { defineCommand } from "./command.js";
+import { DAEMON_OPTIONS } from "./daemon-options.js";
 import type { Io } from "./io.js";
 
 type Verdict = "ok" | "note" | "trouble";
@@ -52,7 +52,11 @@ async function examine(
   let config: Config | undefined;
   try {
     config = loadConfig({ flags, env: io.environment, cwd: io.directory });
-    findings.push({ about: "configuration", verdict: "ok", found: "is in order, secrets are private" });
+    findings.push({
+      about: "configuration",
+      verdict: "ok",
+      found: "is in order, secrets are private",
+    });
   } catch (error) {
     findings.push(trouble("configuration", error));
   }
@@ -134,7 +138,8 @@ function database(config: Config): Finding {
     const db = openDatabase(config.db, { role: "client", create: false });
     try {
       const faults = integrityFindings(db);
-      if (faults.length === 0) return { about, verdict: "ok", found: `${config.db} is whole and private` };
+      if (faults.length === 0)
+        return { about, verdict: "ok", found: `${config.db} is whole and private` };
       return {
         about,
         verdict: "trouble",
@@ -156,7 +161,8 @@ async function buffers(): Promise<Finding> {
     await socket.start("127.0.0.1", 0);
     const bytes = socket.receiveBufferBytes;
     await socket.stop();
-    if (bytes >= SOCKET_BUFFER_BYTES) return { about, verdict: "ok", found: `${bytes} bytes to receive` };
+    if (bytes >= SOCKET_BUFFER_BYTES)
+      return { about, verdict: "ok", found: `${bytes} bytes to receive` };
     return {
       about,
       verdict: "note",

@@ -2,14 +2,9 @@
 // bind, pid file, privileges, lock, log, threads, ready. Ends with 0 after a clean stop.
 
 import { DaemonError, EXIT, type ExitCode, reasonOf } from "../../shared/base/errors.js";
+import { NS_PER_MS } from "../../shared/base/units.js";
 import { READY_MESSAGE } from "../client/child-daemon.js";
-import {
-  type Config,
-  type ConfigInput,
-  loadConfig,
-  reloadConfig,
-  wipeSecrets,
-} from "../config.js";
+import { type Config, type ConfigInput, loadConfig, reloadConfig, wipeSecrets } from "../config.js";
 import { Daemon } from "../daemon.js";
 import { daemonSettings } from "../daemon-settings.js";
 import { isDetached, reportFailure, reportReady } from "../detach.js";
@@ -28,6 +23,8 @@ import type { Io } from "./io.js";
 
 /** A failed sync must end the process quickly, whatever else hangs, ms. */
 const FATAL_DEADLINE_MS = 500;
+/** A crash leaves stamps reserved for this long at most; more means that the clock went back, ms. */
+const DEAF_MS_MAX = 5_000;
 /** Signals that ask for a clean stop. */
 const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGQUIT"] as const;
 
@@ -86,9 +83,18 @@ class Service {
     this.#listen();
     const daemon = this.#build(warnings);
     this.#daemon = daemon;
-    const opened = await daemon.start();
+    const opened = await daemon.start().catch((error: unknown) => {
+      this.#pidFile?.remove();
+      throw error;
+    });
     this.#forgetSecrets();
     this.#afterStart(daemon, warnings);
+    const deafMs = Number(opened.sealedUntil) / NS_PER_MS - Date.now();
+    if (deafMs > DEAF_MS_MAX) {
+      this.#log?.error("the clock was set back: acknowledgements are not believed until it is past", {
+        until: new Date(Number(opened.sealedUntil) / NS_PER_MS).toISOString(),
+      });
+    }
     if (opened.migrated) this.#log?.warn("the database of an older daemon was brought up to date");
     await notifySystemd("READY", `port ${daemon.port}`);
     const code = await ended;

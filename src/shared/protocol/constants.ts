@@ -18,6 +18,8 @@ export const ENVELOPE_OVERHEAD_BYTES = NONCE_BYTES + STAMP_BYTES + TAG_BYTES;
 export const DATAGRAM_BYTES_MAX = 65_507;
 /** Largest body of an envelope, bytes. */
 export const BODY_BYTES_MAX = DATAGRAM_BYTES_MAX - ENVELOPE_OVERHEAD_BYTES;
+/** Largest body that an Ethernet path carries in one piece over IPv4: 1,500 - 20 - 8 - 36. */
+export const BODY_BYTES_UNFRAGMENTED = 1_500 - 28 - ENVELOPE_OVERHEAD_BYTES;
 /** Shortest datagram worth a key: an envelope around `{}`. */
 export const DATAGRAM_BYTES_MIN = ENVELOPE_OVERHEAD_BYTES + 2;
 /** Message id, bytes; 24 hex digits in JSON. Source: classic. */

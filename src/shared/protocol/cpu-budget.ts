@@ -119,8 +119,8 @@ export class SourceBudgets {
   }
 
   /** Charges a datagram of `bytes` bytes to its source, before it is opened. */
-  admit(now: Nanoseconds, address: string, bytes: number): Admission {
-    const costNs = openCostNs(bytes);
+  admit(now: Nanoseconds, address: string, bytes: number, keys = 1): Admission {
+    const costNs = openCostNs(bytes) * keys;
     this.#read(address);
     const source = this.#known.proven(this.#words, now);
     if (source !== NO_SOURCE) {
@@ -134,8 +134,8 @@ export class SourceBudgets {
   }
 
   /** A datagram of this source was authentic: its charge is given back, and the source is known. */
-  authenticated(now: Nanoseconds, address: string, bytes: number): void {
-    const costNs = openCostNs(bytes);
+  authenticated(now: Nanoseconds, address: string, bytes: number, keys = 1): void {
+    const costNs = openCostNs(bytes) * keys;
     if (!this.#read(address)) return;
     const source = this.#known.proven(this.#words, now);
     if (source !== NO_SOURCE) {

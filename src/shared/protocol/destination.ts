@@ -2,7 +2,7 @@
 // A destination that stays silent is probed with one message at a time, so that a dead host costs a
 // datagram a minute and never delays a live one; the first authenticated sign of life wakes it.
 
-import { nanoseconds, type Nanoseconds } from "../base/units.js";
+import { type Nanoseconds, nanoseconds } from "../base/units.js";
 import {
   DOWN_AFTER_TIMEOUTS,
   RETRY_FIRST_MAX_NS,

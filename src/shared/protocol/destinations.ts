@@ -108,8 +108,22 @@ export class Destinations {
     return undefined;
   }
 
+  /** Peers whose entries give a host name are looked up at once: they may speak first. */
+  watchPeers(): void {
+    for (const { config } of this.#rings.peers()) {
+      for (const { address } of config.addresses) {
+        if (canonicalAddress(address) === undefined) this.#wanted.add(address);
+      }
+    }
+  }
+
   /** Address of a host name; yields the destinations that may be sent to now. */
   *resolved(host: string, address: string): Iterable<Destination> {
+    for (const { ring, config } of this.#rings.peers()) {
+      for (const entry of config.addresses) {
+        if (entry.address === host) this.#rings.learn(ring, address, entry.port);
+      }
+    }
     for (const destination of this.#byName.values()) {
       if (this.#hostOf(destination) !== host) continue;
       this.#settle(destination, address);
@@ -150,7 +164,6 @@ export class Destinations {
     destination.address = address;
     destination.ring = ring;
     destination.affinity = ring === NO_RING ? 0 : this.#rings.affinity(ring, address);
-    if (peer !== undefined) this.#rings.learn(peer.ring, address, undefined);
   }
 
   /** dst_addr, or the address that a peer's entry gives for its name. */
@@ -176,4 +189,3 @@ export class Destinations {
     }
   }
 }
-

@@ -4,7 +4,7 @@
 
 import { assert } from "../base/assert.js";
 import type { DropReason } from "../base/errors.js";
-import { nanoseconds, NS_PER_MS, type Nanoseconds } from "../base/units.js";
+import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../base/units.js";
 import { SEAL_RESERVE_NS } from "./constants.js";
 import { SourceBudgets } from "./cpu-budget.js";
 import { Destinations, type Limit, type Reach } from "./destinations.js";
@@ -14,14 +14,14 @@ import { Pacer } from "./pacer.js";
 import { type RingConfig, Rings } from "./rings.js";
 import type { Settlement } from "./settlement.js";
 import {
-  NO_RING,
-  TAG_ACK,
   type LeasedRows,
+  NO_RING,
   type OpenedPacket,
   type OpenSink,
   type SealedPacket,
   type SealSink,
   type StoreSink,
+  TAG_ACK,
 } from "./slot.js";
 
 export interface ProtocolConfig {
@@ -86,6 +86,7 @@ export class Endpoint {
       budgets: this.#budgets,
       sealedUntilNs: options.sealedUntilNs,
     });
+    this.#destinations.watchPeers();
     this.#outbound = new Outbound({
       seeds,
       uniform: options.uniform,
@@ -119,10 +120,16 @@ export class Endpoint {
     this.#pacer.configure({ ratePerSecond: config.ratePerSecond, burst: config.burst, now });
     this.#budgets.configure(configuredAddresses(config));
     this.#outbound.configure(config.retry, config.ratePerSecond);
+    this.#destinations.watchPeers();
     for (const destination of this.#destinations.reconfigured()) {
       if (destination.address !== undefined) this.#outbound.handleReachable(now, destination);
     }
     return indexes;
+  }
+
+  /** Messages sealed so far that no usual path carries in one piece. */
+  get messagesAboveMtu(): number {
+    return this.#outbound.messagesAboveMtu;
   }
 
   // --- Inputs -----------------------------------------------------------------------------------

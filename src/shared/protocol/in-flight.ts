@@ -2,7 +2,7 @@
 // typed arrays, found by message id, woken by deadline. No payload: a retry reads the row again.
 
 import { assert } from "../base/assert.js";
-import { nanoseconds, type Nanoseconds } from "../base/units.js";
+import { type Nanoseconds, nanoseconds } from "../base/units.js";
 import { IN_FLIGHT_MESSAGES_MAX, MESSAGE_ID_BYTES } from "./constants.js";
 import { DeadlineHeap } from "./deadline-heap.js";
 import { IdTable } from "./id-table.js";
@@ -129,7 +129,10 @@ export class InFlight {
   }
 
   #extend(capacity: number): void {
-    const grow = <T extends Float64Array | Uint32Array | Uint16Array | Uint8Array>(from: T, to: T): T => {
+    const grow = <T extends Float64Array | Uint32Array | Uint16Array | Uint8Array>(
+      from: T,
+      to: T,
+    ): T => {
       to.set(from.subarray(0, Math.min(from.length, to.length)));
       return to;
     };

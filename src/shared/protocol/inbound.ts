@@ -3,7 +3,7 @@
 // the store; handleStored queues the ACK, which only a committed record can cause; pollAck writes it.
 
 import type { DropReason } from "../base/errors.js";
-import { nanoseconds, type Nanoseconds } from "../base/units.js";
+import { type Nanoseconds, nanoseconds } from "../base/units.js";
 import { AckQueue } from "./ack-queue.js";
 import { ACK_BODY_BYTES, ackBodyInto } from "./classic-body.js";
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, NONCE_ENTRIES_MAX } from "./constants.js";
@@ -12,12 +12,12 @@ import { NonceMemory } from "./nonce-memory.js";
 import { addressAffinity, type Rings } from "./rings.js";
 import {
   NO_RING,
-  TAG_ACK,
   type OpenedPacket,
   type OpenSink,
   type SealedPacket,
   type SealSink,
   type StoreSink,
+  TAG_ACK,
 } from "./slot.js";
 import { StampGate, stampNanoseconds } from "./stamp-gate.js";
 
@@ -64,10 +64,11 @@ export class Inbound {
     const peer = this.#rings.ofSource(address, port);
     const shared = this.#rings.shared;
     if (peer === NO_RING && shared === NO_RING) return "not_authentic";
-    const admission = this.#budgets.admit(now, address, datagram.length);
-    if (admission !== "admitted") return admission;
     const ring = peer === NO_RING ? shared : peer;
     const other = peer === NO_RING ? NO_RING : shared;
+    const keys = this.#rings.keysOf(ring, other);
+    const admission = this.#budgets.admit(now, address, datagram.length, keys);
+    if (admission !== "admitted") return admission;
     const affinity = peer === NO_RING ? addressAffinity(address) : peer;
     if (!sink.open(affinity, datagram, ring, other, address, port)) return "open_queue_full";
     return undefined;
@@ -78,7 +79,9 @@ export class Inbound {
    * remember it. Undefined: it is believed, and remembered.
    */
   believe(now: Nanoseconds, wallNs: number, packet: OpenedPacket): DropReason | undefined {
-    this.#budgets.authenticated(now, packet.address, packet.datagramLength);
+    const peer = this.#rings.ofSource(packet.address, packet.port);
+    const keys = this.#rings.keysOf(peer, this.#rings.shared);
+    this.#budgets.authenticated(now, packet.address, packet.datagramLength, keys);
     const refused = this.gate.check(packet.stampHigh, packet.stampLow, wallNs);
     if (refused !== undefined) return refused;
     if (this.#sealed.has(packet.bytes, packet.nonceAt)) return "reflected";

@@ -4,9 +4,10 @@
 
 import { assert } from "../base/assert.js";
 import type { DropReason } from "../base/errors.js";
-import { NS_PER_MS, NS_PER_SECOND, nanoseconds, type Nanoseconds } from "../base/units.js";
+import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../base/units.js";
 import { nextDelay } from "./backoff.js";
 import {
+  BODY_BYTES_UNFRAGMENTED,
   IN_FLIGHT_MESSAGES_MAX,
   PROBE_MAX_NS,
   RETRY_FIRST_MAX_NS,
@@ -44,6 +45,8 @@ const EXPIRED_UNSENT = "expired, not sent";
 
 export class Outbound {
   readonly settlements = new SettlementQueue();
+  /** Messages sealed that must travel as IP fragments on an Ethernet path. */
+  messagesAboveMtu = 0;
   readonly #flight: InFlight;
   readonly #destinations: Destinations;
   readonly #pacer: Pacer;
@@ -179,10 +182,7 @@ export class Outbound {
     if (flight.standings[slot] === STANDING.sent && flight.retries[slot] === 0) {
       destination.sample(now - (flight.sentAt[slot] as number));
     }
-    this.settlements.acknowledge(
-      flight.rowIds[slot] as number,
-      flight.generations[slot] as number,
-    );
+    this.settlements.acknowledge(flight.rowIds[slot] as number, flight.generations[slot] as number);
     destination.acknowledged();
     this.#destinations.changed(destination);
     this.#forget(slot);
@@ -211,7 +211,8 @@ export class Outbound {
     for (let slot = flight.due(now); slot >= 0; slot = flight.due(now)) {
       const destination = this.#destinationOf(slot);
       if (this.#expired(slot, wallNs)) this.#expire(slot);
-      else if (flight.standings[slot] === STANDING.sent) this.#unanswered(slot, now, wallNs, destination);
+      else if (flight.standings[slot] === STANDING.sent)
+        this.#unanswered(slot, now, wallNs, destination);
       else this.#revive(slot, now, destination);
     }
   }
@@ -277,10 +278,12 @@ export class Outbound {
     const destination = this.#destinationOf(slot);
     assert(destination.address !== undefined, "a row is admitted when its destination is known");
     const length = rows.payloadLength;
-    if (this.#pacer.availableAt(now) > now || !sink.room(destination.affinity, length)) return false;
+    if (this.#pacer.availableAt(now) > now || !sink.room(destination.affinity, length))
+      return false;
     const taken = this.#pacer.take(now);
     assert(taken, "a token is there when the pacer says so");
     sink.bytes.set(rows.bytes.subarray(rows.payloadAt, rows.payloadAt + length), sink.bodyAt);
+    if (length > BODY_BYTES_UNFRAGMENTED) this.messagesAboveMtu += 1;
     flight.rings[slot] = destination.ring;
     flight.standings[slot] = STANDING.sealing;
     flight.sleep(slot);
@@ -298,8 +301,10 @@ export class Outbound {
       this.#fail(slot, `no acknowledgement after ${retries + 1} attempts (max retries exceeded)`);
       return;
     }
-    if (!destination.down) flight.backoffs[slot] = Math.min(31, (flight.backoffs[slot] as number) + 1);
-    if (destination.timedOut(now) && intervalNs === undefined) this.#scheduleProbe(destination, now);
+    if (!destination.down)
+      flight.backoffs[slot] = Math.min(31, (flight.backoffs[slot] as number) + 1);
+    if (destination.timedOut(now) && intervalNs === undefined)
+      this.#scheduleProbe(destination, now);
     this.#destinations.changed(destination);
     const waits = intervalNs === undefined && destination.down && now < destination.nextProbeAt;
     const nextAt = waits ? destination.nextProbeAt : now;

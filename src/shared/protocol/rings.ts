@@ -9,6 +9,8 @@ export interface RingConfig {
   readonly name: string;
   /** Addresses it is known by: IP text, or a host name; without a port, any port. */
   readonly addresses: readonly { readonly address: string; readonly port: number | undefined }[];
+  /** How many keys it has, 1 to 3: current, and previous and next where there are any. */
+  readonly keys: number;
 }
 
 /** Worker that a ring without an address of its own is served by: spreads hosts over the pool. */
@@ -29,6 +31,7 @@ export class Rings {
   #sources = new Map<string, Source>();
   #peers = new Map<string, { readonly ring: number; readonly config: RingConfig }>();
   #shared = NO_RING;
+  #keys: number[] = [];
 
   constructor(rings: readonly RingConfig[]) {
     this.configure(rings);
@@ -40,10 +43,12 @@ export class Rings {
     this.#sources.clear();
     this.#peers.clear();
     this.#shared = NO_RING;
+    this.#keys = [];
     return rings.map((config) => {
       let ring = this.#names.indexOf(config.name);
       if (ring < 0) ring = this.#names.push(config.name) - 1;
       this.#live.add(ring);
+      this.#keys[ring] = config.keys;
       if (config.name === "") this.#shared = ring;
       else this.#peers.set(config.name, { ring, config });
       for (const { address, port } of config.addresses) this.learn(ring, address, port);
@@ -88,6 +93,16 @@ export class Rings {
   /** Peer that a destination names, if it is a name of the configuration. */
   peer(name: string): { readonly ring: number; readonly config: RingConfig } | undefined {
     return this.#peers.get(name);
+  }
+
+  /** Every peer of the configuration. */
+  peers(): Iterable<{ readonly ring: number; readonly config: RingConfig }> {
+    return this.#peers.values();
+  }
+
+  /** Keys that are tried for a datagram of these rings: what opening it may cost. */
+  keysOf(ring: number, otherRing: number): number {
+    return (this.#keys[ring] ?? 0) + (this.#keys[otherRing] ?? 0);
   }
 
   /** Ring that seals for a resolved address, or NO_RING when no secret covers it. */

@@ -56,7 +56,8 @@ export class SettlementQueue {
   take(): Settlement {
     const waiting = this.#waiting;
     const rows = waiting.length / 5;
-    const column = (at: number) => Float64Array.from({ length: rows }, (_, i) => waiting[i * 5 + at] as number);
+    const column = (at: number) =>
+      Float64Array.from({ length: rows }, (_, i) => waiting[i * 5 + at] as number);
     const settlement: Settlement = {
       acknowledged: {
         rowIds: this.#ackRows.slice(0, this.#acknowledged),

@@ -23,7 +23,10 @@ export const send = <C extends keyof Channels>(
 };
 
 /** Calls the handler of each message's kind. */
-export const receive = <C extends keyof Channels>(from: Port<C>, handlers: Handlers<Channels[C]>): void => {
+export const receive = <C extends keyof Channels>(
+  from: Port<C>,
+  handlers: Handlers<Channels[C]>,
+): void => {
   const table: Readonly<Record<string, unknown>> = handlers;
   from.on("message", (message: Channels[C]) => {
     const handler = table[message.kind] as (message: Channels[C]) => void;

@@ -56,10 +56,7 @@ class PortControl<T extends Methods<T>> implements ControlHandle<T> {
     port.unref();
   }
 
-  async call<K extends keyof T & string>(
-    method: K,
-    args: Arguments<T[K]>,
-  ): Promise<Answer<T[K]>> {
+  async call<K extends keyof T & string>(method: K, args: Arguments<T[K]>): Promise<Answer<T[K]>> {
     if (this.#ended !== undefined) throw lost(method, this.#ended);
     const answer = await new Promise<unknown>((resolve, reject) => {
       const settle = (): void => {

@@ -8,7 +8,7 @@
 //    8      4    source      index into InboundBatch.sources: the address it came from
 //   12      4    port        of the source
 //   16      8    stamp       the sender's, ns since the epoch, u64
-//   24      4    flags       RECORD_SUSPECT: its stamp may be one of ours from an earlier run
+//   24      4    flags       RECORD_SUSPECT_FLAG: its stamp may be one of ours from an earlier run
 //   28      4    outcome     written by the DB worker: STORED
 //   32     12    messageId   binary
 //   44      4    ring        key ring that opened it; of no meaning to the store
@@ -22,7 +22,7 @@ export const INBOUND_RECORD_HEADER_BYTES = 80;
 export const DIGEST_BYTES = 32;
 
 /** The record's stamp is not after the last stamp that this host may have sealed in an earlier run. */
-export const RECORD_SUSPECT = 1;
+export const RECORD_SUSPECT_FLAG = 1;
 
 /** What the DB worker did with one record. Only `inserted` and `known` allow an ACK. */
 export const STORED = {
@@ -213,7 +213,7 @@ export class InboundBatchReader {
     return this.#view.getBigUint64(this.#at + 16, true);
   }
   get suspect(): boolean {
-    return (this.#view.getUint32(this.#at + 24, true) & RECORD_SUSPECT) !== 0;
+    return (this.#view.getUint32(this.#at + 24, true) & RECORD_SUSPECT_FLAG) !== 0;
   }
   get outcome(): number {
     return this.#view.getUint32(this.#at + 28, true);

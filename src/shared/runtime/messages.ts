@@ -22,7 +22,12 @@ export type StoreJob =
       readonly again: { readonly rowIds: Float64Array; readonly tickets: Uint32Array };
     }
   /** How many rows of one destination may be out at a time; 0 leaves them in the table. */
-  | { readonly kind: "limit"; readonly address: string; readonly port: number; readonly rowsMax: number }
+  | {
+      readonly kind: "limit";
+      readonly address: string;
+      readonly port: number;
+      readonly rowsMax: number;
+    }
   /** One transaction; answered by `stored` with the same batch, or by `failed`. */
   | { readonly kind: "store"; readonly batch: InboundBatch }
   /** One transaction; answered by `settled`, or by `failed`. */
@@ -39,7 +44,11 @@ export type StoreResult =
   | { readonly kind: "settled"; readonly rows: number }
   | { readonly kind: "reserved"; readonly stamp: bigint }
   /** The job had no effect. `busy` and `full`: try again later. */
-  | { readonly kind: "failed"; readonly job: "store" | "settle" | "reserve"; readonly code: "busy" | "full" }
+  | {
+      readonly kind: "failed";
+      readonly job: "store" | "settle" | "reserve";
+      readonly code: "busy" | "full";
+    }
   /** The store must not go on (a failed sync, a damaged file): the daemon stops, non-zero. */
   | { readonly kind: "broken"; readonly error: ErrorData }
   /** Something a person should hear once: conflict, eviction, bad row. Bounded by the worker. */
@@ -65,7 +74,11 @@ export interface StoreOpened {
   /** Greatest stamp that an earlier run may have sealed, ns since the epoch; 0 in a new file. */
   readonly sealedUntil: bigint;
   /** Rows of state 'received' left by an older daemon: ACKed once. */
-  readonly unacknowledged: readonly { readonly messageId: string; readonly address: string; readonly port: number }[];
+  readonly unacknowledged: readonly {
+    readonly messageId: string;
+    readonly address: string;
+    readonly port: number;
+  }[];
 }
 
 /** Control calls of the DB worker, over comlink on a port of their own. */

@@ -163,4 +163,3 @@ function foreignObject(db: Connection): string | undefined {
   }
   return undefined;
 }
-

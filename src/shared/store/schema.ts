@@ -86,11 +86,7 @@ const table = (name: string, columns: readonly Column[], options = ""): string =
 
 /** The two tables that others know, as a new file gets them. */
 export const SHARED_TABLES: readonly string[] = [
-  table("outbound_messages", [
-    ...OUTBOUND_COLUMNS_OLD,
-    ...OUTBOUND_COLUMNS_ADDED,
-    PAYLOAD_COLUMN,
-  ]),
+  table("outbound_messages", [...OUTBOUND_COLUMNS_OLD, ...OUTBOUND_COLUMNS_ADDED, PAYLOAD_COLUMN]),
   table("inbound_messages", [...INBOUND_COLUMNS_OLD, ...INBOUND_COLUMNS_ADDED, PAYLOAD_COLUMN]),
 ];
 

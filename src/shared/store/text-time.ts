@@ -5,7 +5,8 @@
 
 const MS_PER_SECOND = 1_000;
 const NS_PER_SECOND = 1_000_000_000n;
-const TIME = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?(?:Z|\+00:?00)?$/;
+const TIME =
+  /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?(?:Z|\+00:?00)?$/;
 /** The texts of the years 0 to 9999. */
 const MS_MIN = Date.UTC(0, 0, 1) - 1_900 * 366 * 86_400_000;
 const MS_MAX = Date.UTC(10_000, 0, 1) - 1;

@@ -1,0 +1,319 @@
+// The real worker thread, through its two ports, with another process's connection beside it.
+
+import assert from "node:assert/strict";
+import { chmodSync, renameSync, statSync, utimesSync } from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { MessageChannel, Worker } from "node:worker_threads";
+import { type Port, port, receive, send } from "../../src/shared/runtime/channel.js";
+import { type ControlHandle, controlOf } from "../../src/shared/runtime/control.js";
+import { STORED } from "../../src/shared/runtime/inbound-batch.js";
+import type {
+  StoreControl,
+  StoreJob,
+  StoreOpened,
+  StoreResult,
+} from "../../src/shared/runtime/messages.js";
+import { type Connection, connect } from "../../src/shared/store/driver.js";
+import {
+  idOf,
+  inboundBatch,
+  LIFE_SECONDS,
+  outcomesOf,
+  readLeased,
+  temporaryFolder,
+} from "./fixture.js";
+
+const WORKER = new URL("../../src/workers/db.worker.js", import.meta.url);
+const DEADLINE_MS = 10_000;
+
+type Kind = StoreResult["kind"];
+type Result<K extends Kind> = Extract<StoreResult, { kind: K }>;
+
+class RunningStore {
+  readonly path: string;
+  readonly results: StoreResult[] = [];
+  readonly control: ControlHandle<StoreControl>;
+  readonly worker: Worker;
+  readonly #jobs: Port<"storeJobs">;
+
+  constructor(t: TestContext, path = join(temporaryFolder(t), "queue.db")) {
+    this.path = path;
+    const data = new MessageChannel();
+    const control = new MessageChannel();
+    this.worker = new Worker(WORKER, {
+      workerData: { data: data.port2, control: control.port2 },
+      transferList: [data.port2, control.port2],
+    });
+    this.#jobs = port<"storeJobs">(data.port1);
+    const keep = (result: StoreResult): void => void this.results.push(result);
+    receive<"storeResults">(port<"storeResults">(data.port1), {
+      leased: keep,
+      stored: keep,
+      settled: keep,
+      reserved: keep,
+      failed: keep,
+      broken: keep,
+      reported: keep,
+    });
+    this.control = controlOf<StoreControl>(control.port1, this.worker, DEADLINE_MS);
+    t.after(async () => {
+      await this.control.call("close", []).catch(() => {});
+      this.control.release();
+      data.port1.close();
+      await this.worker.terminate();
+    });
+  }
+
+  open(pagesMax = 0) {
+    return this.control.call("open", [
+      {
+        path: this.path,
+        lifeSeconds: LIFE_SECONDS,
+        quotaBytes: Number.MAX_SAFE_INTEGER,
+        pagesMax,
+        synchronous: "FULL",
+      },
+    ]);
+  }
+
+  async opened(pagesMax = 0): Promise<StoreOpened> {
+    const opened = await this.open(pagesMax);
+    assert.ok(!("error" in opened), JSON.stringify(opened));
+    return opened;
+  }
+
+  send(job: StoreJob, transfer: readonly ArrayBuffer[] = []): void {
+    send(this.#jobs, job, transfer);
+  }
+
+  lease(rowsMax = 1_024): void {
+    const again = { rowIds: new Float64Array(0), tickets: new Uint32Array(0) };
+    this.send({ kind: "lease", rowsMax, bytesMax: 1_048_576, again });
+  }
+
+  store(ids: readonly number[]): void {
+    const batch = inboundBatch(ids.map((id) => ({ id: idOf(id) })));
+    this.send({ kind: "store", batch }, [batch.bytes]);
+  }
+
+  /** The next result of a kind; fails when another failure or nothing comes within the deadline. */
+  async next<K extends Kind>(kind: K): Promise<Result<K>> {
+    const deadline = performance.now() + DEADLINE_MS;
+    const isWanted = (result: StoreResult): result is Result<K> => result.kind === kind;
+    for (;;) {
+      const found = this.results.find(isWanted);
+      if (found !== undefined) {
+        this.results.splice(this.results.indexOf(found), 1);
+        return found;
+      }
+      assert.ok(performance.now() < deadline, `no ${kind}; got ${JSON.stringify(this.results)}`);
+      await delay(1);
+    }
+  }
+}
+
+function outside(t: TestContext, path: string): Connection {
+  const db = connect(path, { timeout: 5_000 });
+  t.after(() => void db.close());
+  return db;
+}
+
+const INSERT = `INSERT INTO outbound_messages(dst_addr, dst_port, payload)
+  VALUES ('192.0.2.1', 5000, '{"text":"hello"}')`;
+
+test("rows are leased, settled and acknowledged through the ports", async (t) => {
+  const store = new RunningStore(t);
+  const opened = await store.opened();
+  const db = outside(t, store.path);
+  for (let i = 0; i < 10; i++) db.exec(INSERT);
+
+  store.lease();
+  const rows = readLeased((await store.next("leased")).batch);
+  store.send({
+    kind: "settle",
+    settlement: {
+      acknowledged: {
+        rowIds: Float64Array.from(rows, (row) => row.id),
+        generations: Uint32Array.from(rows, (row) => row.generation),
+      },
+      waiting: {
+        rowIds: new Float64Array(0),
+        generations: new Uint32Array(0),
+        attempts: new Uint32Array(0),
+        sentAt: new Float64Array(0),
+        nextAttemptAt: new Float64Array(0),
+      },
+      failed: [],
+    },
+  });
+  const settled = await store.next("settled");
+
+  assert.deepEqual(
+    [opened.schemaVersion, opened.migrated, opened.recoveredRows, opened.sealedUntil],
+    [1, false, 0, 0n],
+  );
+  assert.equal(rows.length, 10);
+  assert.equal(settled.rows, 10);
+  const states = db.prepare("SELECT DISTINCT state FROM outbound_messages").pluck().all();
+  assert.deepEqual(states, ["acknowledged"]);
+});
+
+test("an order that waits is answered soon after another process commits, doorbell or not", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  const db = outside(t, store.path);
+  const doorbell = `${store.path}-doorbell`;
+  const waits: Record<string, number[]> = { bell: [], none: [] };
+  for (let i = 0; i < 40; i++) {
+    store.lease();
+    await delay(30);
+    const startedAt = performance.now();
+    db.exec(INSERT);
+    const kind = i % 2 === 0 ? "bell" : "none";
+    if (kind === "bell") utimesSync(doorbell, new Date(), new Date());
+    await store.next("leased");
+    waits[kind]?.push(performance.now() - startedAt);
+  }
+
+  assert.equal(statSync(doorbell).mode & 0o777, 0o600);
+  for (const [kind, spans] of Object.entries(waits)) {
+    spans.sort((a, b) => a - b);
+    assert.ok((spans[10] as number) < 100, `${kind}: ${spans.map((ms) => ms.toFixed(1))}`);
+  }
+});
+
+test("an order that waits costs next to nothing", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  store.lease();
+  await delay(300);
+  const before = process.cpuUsage();
+
+  await delay(1_000);
+
+  const { user, system } = process.cpuUsage(before);
+  assert.ok((user + system) / 1_000 < 50, `${(user + system) / 1_000} ms of CPU in a second`);
+});
+
+test("a stored batch comes back in the same memory, with an outcome in each record", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+
+  store.store([1, 2, 1]);
+  const { batch } = await store.next("stored");
+
+  assert.deepEqual(outcomesOf(batch), [STORED.inserted, STORED.inserted, STORED.known]);
+});
+
+test("while another process holds the lock jobs fail as busy, in order, and work afterwards", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  const db = outside(t, store.path);
+  db.exec("BEGIN IMMEDIATE");
+
+  store.store([1]);
+  store.send({ kind: "reserve", stamp: 5n });
+  const { kind: _, ...first } = await store.next("failed");
+  const { kind: __, ...second } = await store.next("failed");
+  db.exec("COMMIT");
+  store.store([1]);
+  const { batch } = await store.next("stored");
+
+  assert.deepEqual(
+    [first, second],
+    [
+      { job: "store", code: "busy" },
+      { job: "reserve", code: "busy" },
+    ],
+  );
+  assert.deepEqual(outcomesOf(batch), [STORED.inserted]);
+});
+
+test("a full disk fails the job and not the store", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened(40);
+  const ids = Array.from({ length: 4_000 }, (_, i) => i);
+
+  store.store(ids);
+  assert.equal((await store.next("failed")).code, "full");
+  store.store(ids.slice(0, 3));
+
+  assert.deepEqual(outcomesOf((await store.next("stored")).batch), Array(3).fill(STORED.inserted));
+});
+
+test("reserved stamps only rise and survive a restart", async (t) => {
+  const first = new RunningStore(t);
+  await first.opened();
+  for (const stamp of [2n ** 61n + 1n, 5n]) {
+    first.send({ kind: "reserve", stamp });
+    assert.equal((await first.next("reserved")).stamp, stamp);
+  }
+  await first.control.call("close", []);
+
+  const second = new RunningStore(t, first.path);
+  assert.equal((await second.opened()).sealedUntil, 2n ** 61n + 1n);
+});
+
+test("what keeps the database from opening comes back as data", async (t) => {
+  const first = new RunningStore(t);
+  await first.opened();
+  await first.control.call("close", []);
+  chmodSync(first.path, 0o644);
+
+  const second = new RunningStore(t, first.path);
+  const opened = await second.open();
+
+  assert.ok("error" in opened);
+  assert.equal(opened.error.code, "ERR_FILE_MODE");
+  assert.match(opened.error.next, /chmod 0600/);
+  chmodSync(first.path, 0o600);
+  await second.opened();
+});
+
+test("a damaged file found at work stops the store for good", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  const db = outside(t, store.path);
+  db.unsafeMode(true);
+  db.exec(`PRAGMA writable_schema = ON;
+    UPDATE sqlite_schema SET sql = 'CREATE TABLE meta(nonsense' WHERE name = 'meta'`);
+
+  store.send({ kind: "reserve", stamp: 5n });
+  const broken = await store.next("broken");
+  store.store([1]);
+  await delay(50);
+
+  assert.equal(broken.error.code, "ERR_DB_DAMAGED");
+  assert.deepEqual(store.results, []);
+});
+
+test("close checkpoints, so that the file alone holds everything", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  store.store([1, 2, 3]);
+  await store.next("stored");
+
+  await store.control.call("close", []);
+
+  const copy = join(store.path.replace(/queue\.db$/, ""), "copy.db");
+  renameSync(store.path, copy);
+  const db = connect(copy, {});
+  assert.equal(db.prepare("SELECT count(*) FROM inbound_messages").pluck().get(), 3);
+  db.close();
+});
+
+test("a control call is rejected when the worker ends, or answers too late", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  const db = outside(t, store.path);
+  db.exec("BEGIN IMMEDIATE");
+  store.store([1]);
+  const call = store.control.call("counters", []);
+
+  await store.worker.terminate();
+
+  await assert.rejects(call, { code: "ERR_WORKER" });
+  await assert.rejects(store.control.call("counters", []), { code: "ERR_WORKER" });
+});
