@@ -55,7 +55,7 @@ class Producer {
     );
     this.#oldest = this.#db
       .prepare(
-        `SELECT id FROM outbound_messages
+        `SELECT id FROM outbound_messages INDEXED BY outbound_work
          WHERE dst_addr = ? AND dst_port = ? AND priority = 1
            AND state IN ('pending','sending','sent') AND not_before IS NULL
          ORDER BY id LIMIT 1`,

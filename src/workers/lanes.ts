@@ -80,7 +80,6 @@ export function isAddressable(address: unknown, port: unknown): boolean {
     typeof address === "string" &&
     address.length > 0 &&
     address.length <= 255 &&
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
     !/[\0-\x20\x7f\ufffd]/.test(address) &&
     typeof port === "number" &&
     Number.isInteger(port) &&

@@ -617,6 +617,56 @@ describe("key rings", () => {
   });
 });
 
+describe("peers by name", () => {
+  const named = (port: number | undefined) => ({
+    ...defaultConfig,
+    rings: [{ name: "b", addresses: [{ address: "b.example", port }], keys: 1 }],
+  });
+
+  test("a peer with a host name is looked up at once, so that it may speak first", () => {
+    const world = new World();
+    const a = world.host({ address: A, config: named(undefined) });
+    const b = world.host({ address: B });
+    world.run(1);
+    assert.equal(a.endpoint.pollResolve(), "b.example");
+
+    a.endpoint.handleResolved(world.now, "b.example", B);
+    const row = b.insert(A, HELLO);
+    world.run(100);
+
+    assert.equal(row.state, "acknowledged");
+    assert.equal(a.stored[0]?.scope, "b");
+  });
+
+  test("a peer with a port is known by that port only", () => {
+    const world = new World();
+    const a = world.host({ address: A, config: named(5_000) });
+    const b = world.host({ address: B });
+    world.run(1);
+    a.endpoint.handleResolved(world.now, "b.example", B);
+
+    const row = b.insert(A, HELLO);
+    world.run(100);
+
+    assert.equal(row.state, "pending");
+    assert.equal(a.stored.length, 0);
+  });
+
+  test("a row to a name waits until the name is known", () => {
+    const world = new World();
+    const a = world.host({ address: A });
+    world.host({ address: B });
+    const row = a.insert("mail.example", HELLO);
+    world.run(60_000);
+    assert.equal(row.state, "pending");
+
+    a.endpoint.handleResolved(world.now, "mail.example", B);
+    world.run(100);
+
+    assert.equal(row.state, "acknowledged");
+  });
+});
+
 describe("pacing", () => {
   test("messages leave at the rate that was set", () => {
     const world = new World();

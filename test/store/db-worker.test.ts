@@ -5,6 +5,7 @@ import { chmodSync, renameSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { inspect } from "node:util";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { type Port, port, receive, send } from "../../src/shared/runtime/channel.js";
 import { type ControlHandle, controlOf } from "../../src/shared/runtime/control.js";
@@ -80,7 +81,7 @@ class RunningStore {
 
   async opened(pagesMax = 0): Promise<StoreOpened> {
     const opened = await this.open(pagesMax);
-    assert.ok(!("error" in opened), JSON.stringify(opened));
+    assert.ok(!("error" in opened), inspect(opened));
     return opened;
   }
 
@@ -108,7 +109,7 @@ class RunningStore {
         this.results.splice(this.results.indexOf(found), 1);
         return found;
       }
-      assert.ok(performance.now() < deadline, `no ${kind}; got ${JSON.stringify(this.results)}`);
+      assert.ok(performance.now() < deadline, `no ${kind}; got ${inspect(this.results)}`);
       await delay(1);
     }
   }

@@ -11,9 +11,9 @@ import { writeTransaction } from "../../src/shared/store/busy.js";
 import { storeError, writeFailure } from "../../src/shared/store/sqlite-error.js";
 import { idOf, inboundBatch, outcomesOf, payloadOf, StoreUnderTest } from "./fixture.js";
 
-async function holdLock(t: TestContext, path: string): Promise<ChildProcess> {
+async function holdLock(t: TestContext, path: string, holdMs = 0): Promise<ChildProcess> {
   const script = fileURLToPath(new URL("./holder.js", import.meta.url));
-  const child = spawn(process.execPath, [script, path], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [script, path, String(holdMs)], { stdio: ["pipe", "pipe", "inherit"] });
   t.after(() => void child.kill("SIGKILL"));
   await once(child.stdout as NodeJS.ReadableStream, "data");
   return child;
@@ -59,12 +59,15 @@ test("a settlement that meets a lock changes nothing and can be tried again", as
 
 test("the lock is taken as soon as it is free", async (t) => {
   const store = new StoreUnderTest(t);
-  const child = await holdLock(t, store.path);
-  const exited = letGo(child);
+  const child = await holdLock(t, store.path, 100);
+  const exited = once(child, "exit");
+  const startedAt = performance.now();
 
   const value = writeTransaction(store.db, () => 7, { deadlineMs: 5_000 });
 
+  const tookMs = performance.now() - startedAt;
   assert.equal(value, 7);
+  assert.ok(tookMs > 20 && tookMs < 1_000, `${tookMs} ms`);
   await exited;
 });
 
@@ -122,9 +125,9 @@ test("rows that need an id wait while the disk is full, and are reported; they g
   });
   store.db.pragma(`max_page_count = ${Number(store.db.pragma("page_count", { simple: true }))}`);
 
-  const while_full = store.lease();
+  const whileFull = store.lease();
   assert.deepEqual(
-    while_full.rows.map((row) => row.id),
+    whileFull.rows.map((row) => row.id),
     [ready],
   );
   assert.match(store.reports.join(), /no room left/);
