@@ -6,6 +6,7 @@ import { ringDoorbell } from "../src/main/client/doorbell.js";
 import { nap, writeTransaction } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";
+import { WORKED } from "../src/shared/store/schema.js";
 import { optionsOf, tell } from "./child.js";
 import { type Message, message } from "./payload.js";
 
@@ -57,7 +58,7 @@ class Producer {
       .prepare(
         `SELECT id FROM outbound_messages INDEXED BY outbound_work
          WHERE dst_addr = ? AND dst_port = ? AND priority = 1
-           AND state IN ('pending','sending','sent') AND not_before IS NULL
+           AND ${WORKED} AND not_before IS NULL
          ORDER BY id LIMIT 1`,
       )
       .pluck();

@@ -219,7 +219,7 @@ describe("sg-send refuses in one line", { concurrency: 2 }, () => {
     assert.equal(ended.code, 1);
     assert.match(
       ended.stderr,
-      /^sg-send: Database not found at \/.*\/securedgram\.db\. [^\n]+\.\n$/,
+      /^sg-send: Database not found at \/.*\/securedgram\.db; [^\n]+\.\n$/,
     );
     assert.equal(existsSync(join(directory, "securedgram.db")), false);
   });

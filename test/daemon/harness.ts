@@ -156,7 +156,7 @@ export class TestDaemon {
   #environment(): NodeJS.ProcessEnv {
     const { secret, secretInEnvironment = true } = this.#options;
     const { port, database } = this;
-    const options: HostOptions = { port, database, secret, ...this.host };
+    const options: HostOptions = { port, database, ...this.host };
     return {
       PATH: process.env["PATH"],
       HOME: this.directory,

@@ -1,7 +1,15 @@
 // The real worker thread, through its two ports, with another process's connection beside it.
 
 import assert from "node:assert/strict";
-import { chmodSync, renameSync, statSync, utimesSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  openSync,
+  renameSync,
+  statSync,
+  utimesSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -28,6 +36,7 @@ import {
 
 const WORKER = new URL("../../src/workers/db.worker.js", import.meta.url);
 const DEADLINE_MS = 10_000;
+const PAGE_BYTES = 8_192;
 
 type Kind = StoreResult["kind"];
 type Result<K extends Kind> = Extract<StoreResult, { kind: K }>;
@@ -276,14 +285,15 @@ test("what keeps the database from opening comes back as data", async (t) => {
 test("a damaged file found at work stops the store for good", async (t) => {
   const store = new RunningStore(t);
   await store.opened();
-  const db = outside(t, store.path);
-  db.unsafeMode(true);
-  db.exec(`PRAGMA writable_schema = ON;
-    UPDATE sqlite_schema SET sql = 'CREATE TABLE meta(nonsense' WHERE name = 'meta'`);
+  const file = openSync(store.path, "r+");
+  for (let page = 2; page < statSync(store.path).size / PAGE_BYTES; page++) {
+    writeSync(file, Buffer.alloc(PAGE_BYTES, 0xff), 0, PAGE_BYTES, page * PAGE_BYTES);
+  }
+  closeSync(file);
 
-  store.send({ kind: "reserve", stamp: 5n });
-  const broken = await store.next("broken");
   store.store([1]);
+  const broken = await store.next("broken");
+  store.store([2]);
   await delay(50);
 
   assert.equal(broken.error.code, "ERR_DB_DAMAGED");

@@ -11,9 +11,13 @@ import { writeTransaction } from "../../src/shared/store/busy.js";
 import { storeError, writeFailure } from "../../src/shared/store/sqlite-error.js";
 import { idOf, inboundBatch, outcomesOf, payloadOf, StoreUnderTest } from "./fixture.js";
 
+const ROWS = 600;
+
 async function holdLock(t: TestContext, path: string, holdMs = 0): Promise<ChildProcess> {
   const script = fileURLToPath(new URL("./holder.js", import.meta.url));
-  const child = spawn(process.execPath, [script, path, String(holdMs)], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [script, path, String(holdMs)], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   t.after(() => void child.kill("SIGKILL"));
   await once(child.stdout as NodeJS.ReadableStream, "data");
   return child;
@@ -115,9 +119,7 @@ test("a full disk stores nothing of the batch; what fits is stored when there is
 
 test("rows that need an id wait while the disk is full, and are reported; they go afterwards", (t) => {
   const store = new StoreUnderTest(t);
-  for (let i = 0; i < 40; i++) {
-    store.enqueue({ dst_addr: "192.0.2.1", payload: `{"a":"${"x".repeat(3_000)}"}` });
-  }
+  for (let i = 0; i < ROWS; i++) store.enqueue({ dst_addr: "192.0.2.1", payload: "{}" });
   const ready = store.enqueue({
     dst_addr: "192.0.2.2",
     message_id: idOf(9),
@@ -131,10 +133,10 @@ test("rows that need an id wait while the disk is full, and are reported; they g
     [ready],
   );
   assert.match(store.reports.join(), /no room left/);
-  assert.equal(store.read("SELECT count(*) FROM outbound_messages WHERE message_id IS NULL"), 40);
+  assert.equal(store.read("SELECT count(*) FROM outbound_messages WHERE message_id IS NULL"), ROWS);
 
   store.db.pragma("max_page_count = 1000000");
-  assert.equal(store.leaseAll().length, 40);
+  assert.equal(store.leaseAll().length, ROWS);
 });
 
 test("errors of SQLite are told apart: wait, make room, or stop", () => {

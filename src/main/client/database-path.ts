@@ -1,7 +1,7 @@
 // Which database a program means: flag, then environment, then the `.env` of the working directory,
-// then the name that the older daemon used.
+// then the daemon's configuration file, then the name that the older daemon used.
 
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DaemonError, reasonOf } from "../../shared/base/errors.js";
 import { parseEnvFile } from "../env-file.js";
@@ -10,16 +10,26 @@ const VARIABLE = "SECUREDGRAM_DB";
 const DEFAULT_NAME = "securedgram.db";
 
 /** The path, as it was given. An empty variable counts as not set. */
-export function databasePath(
+export async function databasePath(
   flag: string | undefined,
   environment: Readonly<Record<string, string | undefined>>,
   directory: string,
-): string {
+): Promise<string> {
   if (flag !== undefined) return flag;
   const set = environment[VARIABLE] ?? "";
   if (set !== "") return set;
   const inFile = envFileOf(directory).get(VARIABLE) ?? "";
-  return inFile === "" ? DEFAULT_NAME : inFile;
+  if (inFile !== "") return inFile;
+  if (!mayHaveConfigFile(environment)) return DEFAULT_NAME;
+  // Judging that file takes longer than all the rest of a short command: only when there may be one.
+  const { loadPlaces } = await import("../config.js");
+  return loadPlaces({ flags: {}, env: environment, cwd: directory }).db;
+}
+
+function mayHaveConfigFile(environment: Readonly<Record<string, string | undefined>>): boolean {
+  const { SECUREDGRAM_CONFIG: named, XDG_CONFIG_HOME: user, HOME: home } = environment;
+  const places = [named, user && join(user, "securedgram"), home && join(home, ".config/securedgram")];
+  return [...places, "/etc/securedgram"].some((place) => place !== undefined && existsSync(place));
 }
 
 function envFileOf(directory: string): ReadonlyMap<string, string> {

@@ -20,7 +20,7 @@ export async function withDatabase(
   io: Io,
   work: (db: Connection, path: string) => Promise<ExitCode>,
 ): Promise<ExitCode> {
-  const path = databasePath(flag, io.environment, io.directory);
+  const path = await databasePath(flag, io.environment, io.directory);
   const db = openDatabase(path, { role: "client", create: false });
   try {
     return await work(db, path);

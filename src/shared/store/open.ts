@@ -100,7 +100,7 @@ function prepareFile(file: string, options: OpenOptions): boolean {
     throw new DaemonError(
       "ERR_DB_MISSING",
       `Database not found at ${file}`,
-      "start the daemon once, it makes the file; or name the right one with --db",
+      "start the daemon once, which makes the file, or name the right one with --db",
     );
   }
   const made = makeDatabase(file);
