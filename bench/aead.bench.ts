@@ -1,6 +1,13 @@
 // The floor under everything: sealing and opening one packet with libsodium, nothing around it.
 
-import { KEY_BYTES, NONCE_BYTES, open, randomBytes, sealInPlace, TAG_BYTES } from "../src/workers/aead.js";
+import {
+  KEY_BYTES,
+  NONCE_BYTES,
+  open,
+  randomBytes,
+  sealInPlace,
+  TAG_BYTES,
+} from "../src/workers/aead.js";
 import type { Part } from "./micro.js";
 import { partsReport } from "./parts-report.js";
 import type { Suite } from "./suite.js";
@@ -15,7 +22,9 @@ export const suite: Suite = {
         title: "Seal, open and refuse, by plaintext bytes",
         parts: [sealing, opening, refusing].flatMap((make) => SIZES_BYTES.map(make)),
         settings: { cipher: "ChaCha20-Poly1305 (RFC 8439), sodium-native" },
-        notes: ["a refused packet differs in one bit of its tag; the plaintext goes to memory of its own"],
+        notes: [
+          "a refused packet differs in one bit of its tag; the plaintext goes to memory of its own",
+        ],
         per: "call",
       },
       context,
@@ -43,7 +52,11 @@ function sealing(bytes: number): Part {
   const { key, nonce } = packetOf(bytes);
   const slot = new Uint8Array(bytes + TAG_BYTES);
   const body = slot.subarray(0, bytes);
-  return { name: `seal in place ${bytes} B`, bytes, run: () => sealInPlace(slot, body, nonce, key) };
+  return {
+    name: `seal in place ${bytes} B`,
+    bytes,
+    run: () => sealInPlace(slot, body, nonce, key),
+  };
 }
 
 function opening(bytes: number): Part {

@@ -35,6 +35,7 @@ interface Case {
 
 interface Cost {
   readonly mainUs: number;
+  readonly handlingUs: number;
   readonly cpuUs: number;
   readonly packetsPerSecond: number;
 }
@@ -77,6 +78,8 @@ async function measureAll({ seconds, say }: BenchContext): Promise<Report> {
           { key: "bytes", label: "B", digits: 0 },
           { key: "mainUs", label: "main us/packet (wall x ELU)", digits: 3 },
           { key: "rounds", label: "rounds" },
+          { key: "handlingUs", label: "of it handling", digits: 3 },
+          { key: "hopUs", label: "of it the hop", digits: 3 },
           { key: "cpuUs", label: "main CPU us/packet", digits: 3 },
           { key: "packetsPerSecond", label: "packets/s", digits: 0 },
         ],
@@ -103,6 +106,8 @@ async function measureAll({ seconds, say }: BenchContext): Promise<Report> {
     notes: [
       "medians over interleaved rounds; through CryptoPool as the scheduler uses it: room, the copy of the " +
         "body, seal, flush, a look at every outcome, release (which wipes the slab); no socket, no core",
+      "`handling` is the part that needs no other thread (room, copy, seal, outcomes, release), `the hop` the rest: " +
+        "posting, receiving, the event loop; for `object a packet` the hop is all, for `on main` the cipher too",
       "`object a packet`: one object and one ArrayBuffer a post, transferred there and back, body copied too",
       "wall x ELU counts time in which another thread had the core; with 2 workers three threads share the cores",
     ],
@@ -115,6 +120,8 @@ function rowOf(one: Case, rounds: readonly Cost[]) {
     ...one,
     mainUs: median(mainUs),
     rounds: spread(mainUs, 2),
+    handlingUs: median(rounds.map((round) => round.handlingUs)),
+    hopUs: median(rounds.map((round) => round.mainUs - round.handlingUs)),
     cpuUs: median(rounds.map((round) => round.cpuUs)),
     packetsPerSecond: median(rounds.map((round) => round.packetsPerSecond)),
   };
@@ -127,9 +134,12 @@ async function measureSlabs(one: Case, measureMs: number): Promise<Cost> {
   const gauge = new Gauge(measureMs);
   const pool = new CryptoPool({
     onReturned: (slab) => {
+      const before = performance.now();
       gauge.packets += sealedIn(slab);
       pool.release(slab);
-      if (!gauge.over) post(pool, slab.lane, one.packets, payload);
+      if (!gauge.over) fill(pool, slab.lane, one.packets, payload);
+      gauge.handlingMs += performance.now() - before;
+      pool.flush();
     },
     onLost: (error) => gauge.fail(error),
   });
@@ -137,7 +147,10 @@ async function measureSlabs(one: Case, measureMs: number): Promise<Cost> {
   try {
     await pool.installRings([ring()], 0);
     for (let lane = 0; lane < Math.max(1, one.workers); lane++) {
-      for (let i = 0; i < SLABS_UNDER_WAY; i++) post(pool, lane, one.packets, payload);
+      for (let i = 0; i < SLABS_UNDER_WAY; i++) {
+        fill(pool, lane, one.packets, payload);
+        pool.flush();
+      }
     }
     const cost = await gauge.measure();
     while (pool.busy > 0) await new Promise((resolve) => setTimeout(resolve, 1));
@@ -147,14 +160,13 @@ async function measureSlabs(one: Case, measureMs: number): Promise<Cost> {
   }
 }
 
-function post(pool: CryptoPool, lane: number, packets: number, payload: Uint8Array): void {
+function fill(pool: CryptoPool, lane: number, packets: number, payload: Uint8Array): void {
   const wallNs = Date.now() * 1e6;
   for (let i = 0; i < packets; i++) {
     if (!pool.room(lane, payload.length)) throw new Error("no credit for a packet");
     pool.bytes.set(payload, pool.bodyAt);
     pool.seal(0, wallNs, i, ADDRESS, PORT);
   }
-  pool.flush();
 }
 
 function sealedIn({ table }: PooledSlab): number {
@@ -214,6 +226,8 @@ async function measureObjects(one: Case, measureMs: number): Promise<Cost> {
 /** Counts packets between two instants, and what this thread spent meanwhile. */
 class Gauge {
   packets = 0;
+  /** Filling and emptying slabs, apart from posting and receiving them. */
+  handlingMs = 0;
   over = false;
   readonly #measureMs: number;
   #failure: Error | undefined;
@@ -229,6 +243,7 @@ class Gauge {
   async measure(): Promise<Cost> {
     await new Promise((resolve) => setTimeout(resolve, WARM_UP_MS));
     const packetsBefore = this.packets;
+    const handlingBefore = this.handlingMs;
     const eluBefore = performance.eventLoopUtilization();
     const cpuBefore = threadCpuUs();
     const startedAt = performance.now();
@@ -242,6 +257,7 @@ class Gauge {
     if (packets === 0) throw new Error("no packet came back");
     return {
       mainUs: (wallMs * 1_000 * utilization) / packets,
+      handlingUs: ((this.handlingMs - handlingBefore) * 1_000) / packets,
       cpuUs: cpuUs / packets,
       packetsPerSecond: (packets * 1_000) / wallMs,
     };

@@ -56,7 +56,9 @@ function bars(
     const y = top + i * BAR;
     const width = Math.max(1, x(value) - left);
     const colour = COLOURS[i % COLOURS.length];
-    drawn.push(`<rect x="${left}" y="${y}" width="${width}" height="${BAR - 2}" fill="${colour}"/>`);
+    drawn.push(
+      `<rect x="${left}" y="${y}" width="${width}" height="${BAR - 2}" fill="${colour}"/>`,
+    );
     drawn.push(text(left + width + 5, y + BAR - 4, short(value), 'font-size="11"'));
   });
   return drawn;

@@ -1,8 +1,8 @@
 // What reading a body costs: the scan that every payload passes, the canonical form of those that are
 // not canonical already, the digest.
 
-import { CANONICAL_BYTES_MAX, canonicalInto } from "../src/shared/protocol/json-canonical.js";
 import { JsonScanner } from "../src/shared/protocol/json.js";
+import { CANONICAL_BYTES_MAX, canonicalInto } from "../src/shared/protocol/json-canonical.js";
 import { blake2b } from "../src/workers/aead.js";
 import type { Part } from "./micro.js";
 import { partsReport } from "./parts-report.js";

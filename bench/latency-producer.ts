@@ -9,8 +9,7 @@ import { openDatabase } from "../src/shared/store/open.js";
 import { optionsOf, tell } from "./child.js";
 import { message } from "./payload.js";
 
-export const PRODUCER_KINDS = ["client", "foreign", "foreign without id"] as const;
-export type ProducerKind = (typeof PRODUCER_KINDS)[number];
+export type ProducerKind = "client" | "foreign" | "foreign without id";
 
 export interface LatencyOptions {
   readonly database: string;
@@ -163,4 +162,4 @@ async function main(options: LatencyOptions): Promise<void> {
   await tell<Latencies>({ kind: "finished", result: { insertedMs, acknowledgedMs, looksMs } });
 }
 
-if (process.argv[2] !== undefined) await main(optionsOf<LatencyOptions>());
+await main(optionsOf<LatencyOptions>());

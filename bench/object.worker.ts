@@ -2,7 +2,13 @@
 // packet, seals it and posts both back.
 
 import { type MessagePort, workerData } from "node:worker_threads";
-import { KEY_BYTES, NONCE_BYTES, randomBytes, sealInPlace, TAG_BYTES } from "../src/workers/aead.js";
+import {
+  KEY_BYTES,
+  NONCE_BYTES,
+  randomBytes,
+  sealInPlace,
+  TAG_BYTES,
+} from "../src/workers/aead.js";
 
 interface Job {
   readonly kind: "seal";

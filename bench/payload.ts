@@ -58,5 +58,10 @@ export function mixedPayload(bytes: number): Uint8Array {
     ' "tags": ["a", "b\\u00e9", null], "text": "';
   const fill = bytes - head.length - 3;
   if (fill < 0) throw new Error(`a mixed payload needs ${head.length + 3} bytes at least`);
-  return ENCODER.encode(`${head}${"line\\n of text, ".repeat(Math.ceil(fill / 16)).slice(0, fill).replace(/\\$/, "x")}" }`);
+  return ENCODER.encode(
+    `${head}${"line\\n of text, "
+      .repeat(Math.ceil(fill / 16))
+      .slice(0, fill)
+      .replace(/\\$/, "x")}" }`,
+  );
 }

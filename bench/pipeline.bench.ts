@@ -1,15 +1,15 @@
 // The whole: a producer process, two daemons on loopback, each with a file of its own; from the first
 // insert to the last row that the sender's table calls acknowledged. CPU time by thread beside it.
 
-import { type Delivery, verifyDelivery } from "./verify.js";
 import { runChild } from "./child.js";
 import { inFolder } from "./children.js";
 import { type Host, LOOPBACK, withHosts } from "./hosts.js";
 import { fileSystemOf } from "./machine.js";
-import { spentByName, statusField, type ThreadTimes, threadTimes } from "./proc.js";
+import { datagramsSent, spentByName, statusField, type ThreadTimes, threadTimes } from "./proc.js";
 import type { Produced, ProducerOptions } from "./producer.js";
 import { median } from "./statistics.js";
 import type { BenchContext, Report, Suite } from "./suite.js";
+import { type Delivery, verifyDelivery } from "./verify.js";
 
 const ROUNDS = 3;
 const SECONDS = 10;
@@ -30,6 +30,8 @@ interface Round {
   readonly storedPerSecond: number;
   readonly costs: Costs;
   readonly rssMb: readonly number[];
+  /** Sent on this machine meanwhile, ACKs included: 2 a message when none is sent twice. */
+  readonly datagrams: number;
 }
 
 export const suite: Suite = {
@@ -60,7 +62,9 @@ async function measure(folder: string, seconds: number, { say }: BenchContext): 
   const { produced } = measured;
   const delivery = verifyDelivery(files[0], files[1], produced.firstRow);
   if (delivery.sent !== produced.rows + produced.warmUpRows) {
-    throw new Error(`${produced.rows + produced.warmUpRows} rows were inserted, ${delivery.sent} found`);
+    throw new Error(
+      `${produced.rows + produced.warmUpRows} rows were inserted, ${delivery.sent} found`,
+    );
   }
   const perSecond = (produced.rows * 1_000) / produced.elapsedMs;
   say(`${Math.round(perSecond)} messages/s, all ${delivery.sent} found at the receiver, once each`);
@@ -87,6 +91,7 @@ async function produce(hosts: readonly Host[], seconds: number) {
   const before = new Map<string, ThreadTimes>();
   const spent = new Map<string, number>();
   let rssMb: readonly number[] = [];
+  let datagrams = 0;
   const processes = (producerPid: number): readonly (readonly [string, number])[] => [
     ["producer", producerPid],
     ["sender", sender.pid],
@@ -94,9 +99,11 @@ async function produce(hosts: readonly Host[], seconds: number) {
   ];
   const produced = await runChild<ProducerOptions, Produced>(PRODUCER, options, {
     onStart: (producerPid) => {
+      datagrams = -datagramsSent();
       for (const [name, pid] of processes(producerPid)) before.set(name, threadTimes(pid));
     },
     onFinish: (producerPid) => {
+      datagrams += datagramsSent();
       for (const [name, pid] of processes(producerPid)) {
         const all = spentByName(before.get(name) ?? new Map(), threadTimes(pid));
         for (const [thread, us] of all) spent.set(`${name} ${threadLabel(name, thread)}`, us);
@@ -106,7 +113,7 @@ async function produce(hosts: readonly Host[], seconds: number) {
     deadlineMs: (seconds + 120) * 1_000,
   });
   const costs = new Map([...spent].map(([name, us]) => [name, us / produced.rows]));
-  return { produced, costs, rssMb };
+  return { produced, costs, rssMb, datagrams };
 }
 
 /** Threads without a name of ours are V8's helpers (garbage, compiler) and libuv's pool. */
@@ -158,8 +165,10 @@ function reportOf(
       "every round checks, both daemons stopped, that each acknowledged row is in the receiver's table " +
         "exactly once with the same payload, and that none was left; otherwise the suite fails",
       "`stored/s`: to the last row in the receiver's table, by the times in the tables (ms)",
-      "the producer holds back while the oldest row that is not acknowledged is more than the backlog " +
-        "behind the newest; `held back` is its share of that time",
+      "the producer holds back while as many rows as the backlog wait for their acknowledgement; `held back` " +
+        "is the share of that; `tail`: from the end of inserting to the last acknowledgement",
+      "`datagrams/message`: what the kernel sent, ACKs included: 2 when nothing is sent twice (other traffic of " +
+        "the machine counts as well)",
       "CPU times are the kernel's, of the measured span, medians of the rounds",
     ],
   };
@@ -174,16 +183,20 @@ const roundsTable = (rounds: readonly Round[]) => ({
     { key: "perSecond", label: "acknowledged/s", digits: 0 },
     { key: "storedPerSecond", label: "stored/s", digits: 0 },
     { key: "heldBackPercent", label: "held back %", digits: 0 },
+    { key: "tailMs", label: "tail ms", digits: 0 },
+    { key: "datagramsPerMessage", label: "datagrams/message", digits: 3 },
     { key: "senderMb", label: "sender RSS MB, peak", digits: 0 },
     { key: "receiverMb", label: "receiver RSS MB, peak", digits: 0 },
   ],
-  rows: rounds.map(({ produced, perSecond, storedPerSecond, rssMb }, i) => ({
+  rows: rounds.map(({ produced, perSecond, storedPerSecond, rssMb, datagrams }, i) => ({
     round: i + 1,
     rows: produced.rows,
     elapsedSeconds: produced.elapsedMs / 1_000,
     perSecond,
     storedPerSecond,
     heldBackPercent: (100 * produced.waitedMs) / produced.insertingMs,
+    tailMs: produced.elapsedMs - produced.insertingMs,
+    datagramsPerMessage: datagrams / produced.rows,
     senderMb: rssMb[0],
     receiverMb: rssMb[1],
   })),

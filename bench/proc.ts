@@ -37,10 +37,7 @@ export function threadTimes(pid: number): ThreadTimes {
 }
 
 /** CPU time between two looks by kind of thread: threads of one name are added up. */
-export function spentByName(
-  before: ThreadTimes,
-  after: ThreadTimes,
-): ReadonlyMap<string, number> {
+export function spentByName(before: ThreadTimes, after: ThreadTimes): ReadonlyMap<string, number> {
   const spent = new Map<string, number>();
   for (const [tid, { name, us }] of after) {
     const delta = us - (before.get(tid)?.us ?? 0);
@@ -63,4 +60,14 @@ export function switchesOf(pid: number): number {
     switches += Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1] ?? 0);
   }
   return switches;
+}
+
+/** UDP datagrams over IPv4 that this machine's kernel sent since it started. */
+export function datagramsSent(): number {
+  const udp = readFileSync("/proc/net/snmp", "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith("Udp:"))
+    .map((line) => line.split(" "));
+  const column = udp[0]?.indexOf("OutDatagrams") ?? -1;
+  return Number(udp[1]?.[column] ?? Number.NaN);
 }

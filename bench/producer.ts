@@ -39,14 +39,19 @@ const LOCK_DEADLINE_MS = 10_000;
 /** No acknowledgement for this long ends the run. */
 const STILL_MS_MAX = 15_000;
 const LOOK_MS = 1;
+/** Between two counts of what waits: a count walks over as many index entries. */
+const COUNT_NAP_MS = 5;
 
 class Producer {
   readonly #options: ProducerOptions;
   readonly #db: Connection;
   readonly #insert: Statement;
   readonly #oldest: Statement;
+  readonly #waiting: Statement;
   #n = 0;
   #lastRow = 0;
+  /** Rows that may be inserted before the waiting ones must be counted again. */
+  #room: number;
 
   constructor(options: ProducerOptions) {
     this.#options = options;
@@ -62,6 +67,14 @@ class Producer {
          ORDER BY id LIMIT 1`,
       )
       .pluck();
+    this.#waiting = this.#db
+      .prepare(
+        `SELECT count(*) FROM outbound_messages INDEXED BY outbound_work
+         WHERE dst_addr = ? AND dst_port = ? AND priority = 1
+           AND ${WORKED} AND not_before IS NULL`,
+      )
+      .pluck();
+    this.#room = options.backlogRows;
   }
 
   get lastRow(): number {
@@ -85,30 +98,45 @@ class Producer {
     ringDoorbell(database);
   }
 
-  /** Naps until fewer than `rows` wait, counted from the oldest that is not acknowledged; ms it took. */
-  waitBelow(rows: number): number {
-    const { address, port } = this.#options;
+  /** Naps until there is room for a transaction in the backlog; returns the ms that it took. */
+  waitForRoom(): number {
+    const { address, port, backlogRows, rowsPerTransaction } = this.#options;
+    this.#room -= rowsPerTransaction;
+    if (this.#room >= rowsPerTransaction) return 0;
     const startedAt = performance.now();
-    let movedAt = startedAt;
-    let oldestBefore = -1;
+    for (;;) {
+      this.#room = backlogRows - (this.#waiting.get(address, port) as number);
+      const tookMs = performance.now() - startedAt;
+      if (this.#room >= rowsPerTransaction) return tookMs;
+      if (tookMs > STILL_MS_MAX) throw stuck("the backlog");
+      nap(COUNT_NAP_MS);
+    }
+  }
+
+  /** Naps until every row is acknowledged. */
+  waitForAll(): void {
+    const { address, port } = this.#options;
+    let movedAt = performance.now();
+    let before = -1;
     for (;;) {
       const oldest = this.#oldest.get(address, port) as number | undefined;
+      if (oldest === undefined) return;
       const now = performance.now();
-      if (oldest === undefined || this.#lastRow - oldest + 1 < rows) return now - startedAt;
-      if (oldest !== oldestBefore) movedAt = now;
-      if (now - movedAt > STILL_MS_MAX) {
-        throw new Error(`row ${oldest} was not acknowledged for ${STILL_MS_MAX / 1_000} s`);
-      }
-      oldestBefore = oldest;
+      if (oldest !== before) movedAt = now;
+      if (now - movedAt > STILL_MS_MAX) throw stuck(`row ${oldest}`);
+      before = oldest;
       nap(LOOK_MS);
     }
   }
 }
 
+const stuck = (what: string): Error =>
+  new Error(`${what} did not move for ${STILL_MS_MAX / 1_000} s`);
+
 async function main(options: ProducerOptions): Promise<void> {
   const producer = new Producer(options);
   while (producer.lastRow < options.warmUpRows) producer.insert();
-  producer.waitBelow(1);
+  producer.waitForAll();
   const warmUpRows = producer.lastRow;
   await tell<Produced>({ kind: "started" });
 
@@ -117,10 +145,10 @@ async function main(options: ProducerOptions): Promise<void> {
   let waitedMs = 0;
   while (performance.now() < end) {
     producer.insert();
-    waitedMs += producer.waitBelow(options.backlogRows);
+    waitedMs += producer.waitForRoom();
   }
   const insertingMs = performance.now() - startedAt;
-  producer.waitBelow(1);
+  producer.waitForAll();
   const elapsedMs = performance.now() - startedAt;
 
   const result: Produced = {
@@ -135,4 +163,4 @@ async function main(options: ProducerOptions): Promise<void> {
   await tell<Produced>({ kind: "finished", result });
 }
 
-if (process.argv[2] !== undefined) await main(optionsOf<ProducerOptions>());
+await main(optionsOf<ProducerOptions>());

@@ -2,7 +2,7 @@
 // tables are filled as at 35,000 datagrams a second, because an empty one lies in the cache.
 
 import { randomFillSync } from "node:crypto";
-import { nanoseconds, NS_PER_MS, NS_PER_SECOND } from "../src/shared/base/units.js";
+import { NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../src/shared/base/units.js";
 import { DATAGRAM_BYTES_MAX } from "../src/shared/protocol/constants.js";
 import { SourceBudgets } from "../src/shared/protocol/cpu-budget.js";
 import { IdTable } from "../src/shared/protocol/id-table.js";

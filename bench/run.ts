@@ -38,7 +38,9 @@ async function main(): Promise<number> {
     positionals.length === 0 || positionals.some((filter) => name.includes(filter));
   const suites = SUITES.filter(({ name }) => wanted(name));
   if (suites.length === 0) {
-    throw new Error(`no suite is named like that; there are ${SUITES.map(({ name }) => name).join(", ")}`);
+    throw new Error(
+      `no suite is named like that; there are ${SUITES.map(({ name }) => name).join(", ")}`,
+    );
   }
   const failures: string[] = [];
   for (const { name, load } of suites) {

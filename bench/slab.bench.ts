@@ -27,11 +27,11 @@ export const suite: Suite = {
   run(context) {
     const current = new Uint8Array(32);
     randomBytes(current);
-    control.installRings([
-      { current, previous: undefined, next: undefined, pairInfo: undefined },
-    ]);
+    control.installRings([{ current, previous: undefined, next: undefined, pairInfo: undefined }]);
     const parts = SIZES_BYTES.flatMap((bytes) =>
-      [sealing, opening, restoring].flatMap((make) => ENTRIES.map((entries) => make(entries, bytes))),
+      [sealing, opening, restoring].flatMap((make) =>
+        ENTRIES.map((entries) => make(entries, bytes)),
+      ),
     );
     return partsReport(
       {
@@ -71,7 +71,12 @@ function sealing(entries: number, bytes: number): Part {
   };
   runOnce();
   expectAll(table, OUTCOME.sealed);
-  return { name: `seal ${entries} x ${bytes} B`, packets: entries, bytes: entries * bytes, run: runOnce };
+  return {
+    name: `seal ${entries} x ${bytes} B`,
+    packets: entries,
+    bytes: entries * bytes,
+    run: runOnce,
+  };
 }
 
 function opening(entries: number, bytes: number): Part {
@@ -82,12 +87,22 @@ function opening(entries: number, bytes: number): Part {
   };
   runOnce();
   expectAll(table, OUTCOME.message);
-  return { name: `open ${entries} x ${bytes} B`, packets: entries, bytes: entries * bytes, run: runOnce };
+  return {
+    name: `open ${entries} x ${bytes} B`,
+    packets: entries,
+    bytes: entries * bytes,
+    run: runOnce,
+  };
 }
 
 function restoring(entries: number, bytes: number): Part {
   const { restore } = sealedSlab(entries, bytes);
-  return { name: `restore ${entries} x ${bytes} B`, packets: entries, bytes: entries * bytes, run: restore };
+  return {
+    name: `restore ${entries} x ${bytes} B`,
+    packets: entries,
+    bytes: entries * bytes,
+    run: restore,
+  };
 }
 
 /** A slab of sealed packets that are to be opened, and what makes it so again. */

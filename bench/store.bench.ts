@@ -2,8 +2,8 @@
 // receiver, and at the sender to lease and to settle. Empty, and after half a million rows.
 
 import { join } from "node:path";
-import { type OutboundBatch, OutboundBatchReader } from "../src/shared/runtime/outbound-batch.js";
 import { type InboundBatch, InboundBatchWriter } from "../src/shared/runtime/inbound-batch.js";
+import { type OutboundBatch, OutboundBatchReader } from "../src/shared/runtime/outbound-batch.js";
 import { writeTransaction } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";

@@ -7,7 +7,10 @@ const DIGITS_DEFAULT = 2;
 
 export const number = (value: number, digits: number = DIGITS_DEFAULT): string =>
   Number.isFinite(value)
-    ? value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })
+    ? value.toLocaleString("en-US", {
+        minimumFractionDigits: digits,
+        maximumFractionDigits: digits,
+      })
     : "-";
 
 const shown = (cell: Cell | undefined, column: Column): string =>
@@ -31,7 +34,8 @@ export function tableText({ title, columns, rows }: Table): string {
 
 function targetText(target: Target): string {
   const { what, wanted, measured, unit } = target;
-  const bound = "atMost" in wanted ? `<= ${wanted.atMost}` : `>= ${wanted.atLeast.toLocaleString("en-US")}`;
+  const bound =
+    "atMost" in wanted ? `<= ${wanted.atMost}` : `>= ${wanted.atLeast.toLocaleString("en-US")}`;
   const digits = Math.abs(measured) >= 100 ? 0 : 3;
   const verdict = reached(target) ? "reached" : "MISSED ";
   return `${verdict}  ${what}: ${number(measured, digits)} ${unit} (wanted ${bound})`;
@@ -41,7 +45,7 @@ export function reportText(title: string, report: Report, machine: Machine, date
   const settings = Object.entries(report.settings).map(([name, value]) => `${name} ${value}`);
   return [
     `== ${title} ==`,
-    `${date}; Node ${machine.node}; ${machine.cores} x ${machine.cpu}; ${machine.memoryGb} GB; ${machine.kernel}`,
+    `${date}; Node ${machine.node}; ${machine.cores} x ${machine.cpu}; ${machine.memoryGb} GB; ${machine.kernel}; load ${machine.load.toFixed(1)} before`,
     `settings: ${settings.join("; ")}`,
     "",
     ...report.tables.flatMap((table) => [tableText(table), ""]),

@@ -8,7 +8,7 @@ const NS_PER_SECOND = 1_000_000_000n;
 const TIME =
   /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?(?:Z|\+00:?00)?$/;
 /** The texts of the years 0 to 9999. */
-const MS_MIN = Date.UTC(0, 0, 1) - 1_900 * 366 * 86_400_000;
+const MS_MIN = Date.parse("0000-01-01T00:00:00Z");
 const MS_MAX = Date.UTC(10_000, 0, 1) - 1;
 
 /** Text of wall ms since the epoch; outside the years 0 to 9999 the nearest that can be written. */
