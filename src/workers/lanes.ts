@@ -6,7 +6,7 @@ import { ID_SANE_MAX } from "../shared/store/migrate.js";
 
 export const PRIORITY_CLASSES = 4;
 /** Rows of a destination out at a time while nobody said otherwise. */
-export const LIMIT_DEFAULT = 1_024;
+export const LIMIT_ROWS_DEFAULT = 256;
 /** Destinations known at a time; the rest waits in the table until some have no work left. */
 const DESTINATIONS_MAX = 32_768;
 /** Announced limits remembered at most; the oldest is forgotten, and announced anew when used. */
@@ -117,7 +117,7 @@ export class Lanes {
     let found = this.#destinations.get(key);
     if (found === undefined) {
       if (this.#destinations.size >= DESTINATIONS_MAX && !this.#forgetIdle()) return undefined;
-      found = new Destination(key, address, port, this.#limits.get(key) ?? LIMIT_DEFAULT);
+      found = new Destination(key, address, port, this.#limits.get(key) ?? LIMIT_ROWS_DEFAULT);
       this.#destinations.set(key, found);
     }
     return found;

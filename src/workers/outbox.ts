@@ -3,23 +3,18 @@
 // lease takes the write lock and hands the row out after the commit, so an id that was on the wire
 // is in the table. No row's content ends the queue: what cannot be sent becomes send_failed.
 
-import { assert } from "../shared/base/assert.js";
-import type { StoreJob, StoreResult } from "../shared/runtime/messages.js";
-import {
-  OUTBOUND_RECORD_HEADER_BYTES,
-  OutboundBatchWriter,
-  TICKET_NONE,
-} from "../shared/runtime/outbound-batch.js";
+import type { StoreResult } from "../shared/runtime/messages.js";
+import { OutboundBatchWriter, TICKET_NONE } from "../shared/runtime/outbound-batch.js";
 import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import { writeFailure } from "../shared/store/sqlite-error.js";
 import { Calendar } from "./calendar.js";
 import { Discovery } from "./discovery.js";
-import { type Destination, isAddressable, type Lane, Lanes } from "./lanes.js";
+import { isAddressable, type Lane, Lanes } from "./lanes.js";
+import { type Answer, append, type Order, recordBytes } from "./lease-answer.js";
 import { type Circumstances, judge, LANE_ROWS_SQL, type RawRow, ROW_SQL } from "./outbound-row.js";
 import { RowWriter, type Sendable } from "./row-writer.js";
 
-type Order = Extract<StoreJob, { kind: "lease" }>;
 type Leased = Extract<StoreResult, { kind: "leased" }>;
 
 /** Rows of one destination a turn. */
@@ -41,17 +36,6 @@ export interface OutboxOptions {
   readonly randomBytes: (into: Uint8Array) => void;
   readonly report: (sentence: string) => void;
   readonly lifeSeconds: number;
-}
-
-/** Rows gathered for one answer. */
-interface Answer {
-  readonly order: Order;
-  readonly writer: OutboundBatchWriter;
-  /** Index of each destination in the batch. */
-  readonly names: Map<Destination, number>;
-  /** New rows, and payload and header bytes, that still fit. */
-  rowsLeft: number;
-  bytesLeft: number;
 }
 
 /** What an attempt changed, so that it can be undone when its transaction fails. */
@@ -418,36 +402,4 @@ export class Outbox {
     this.lanes.lend(rowId, { destination: lane.destination, generation: judged.generation });
     return "done";
   }
-}
-
-/** Bytes of a record in a batch; the writer rounds up alike. */
-const recordBytes = (payload: Uint8Array): number =>
-  (OUTBOUND_RECORD_HEADER_BYTES + payload.length + 7) & ~7;
-
-function append(
-  answer: Answer,
-  destination: Destination,
-  rowId: number,
-  row: Sendable,
-  ticket: number,
-): void {
-  const { names, writer } = answer;
-  let index = names.get(destination);
-  if (index === undefined) {
-    index = writer.destination(destination.address, destination.port);
-    names.set(destination, index);
-  }
-  const { expiresAt, generation, retries, released, priority } = row;
-  const record = {
-    rowId,
-    expiresAt,
-    destination: index,
-    generation,
-    attempts: retries,
-    ticket,
-    released,
-    priority,
-  };
-  const appended = writer.append(record, row.id, row.payload);
-  assert(appended, "the room of a batch is counted before rows are taken for it");
 }

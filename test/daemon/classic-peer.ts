@@ -1,11 +1,7 @@
 // A stranger's implementation of classic, on node:crypto and a plain UDP socket: it shares no code with
 // the daemon, sends what it is told to, true or hostile, and keeps every datagram that comes back.
 
-import {
-  createCipheriv,
-  createDecipheriv,
-  randomBytes,
-} from "node:crypto";
+import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { LOOPBACK, type Place, until } from "./harness.js";

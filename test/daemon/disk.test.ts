@@ -101,7 +101,13 @@ test("a file system without room for a while is told from a broken one, and wait
 
   assert.equal(said(bob, "the disk is full"), 1);
   assert.equal(said(bob, "takes writes again"), 1);
-  assert.deepEqual(bob.inbound().map(({ messageId }) => messageId).toSorted(), ids.toSorted());
+  assert.deepEqual(
+    bob
+      .inbound()
+      .map(({ messageId }) => messageId)
+      .toSorted(),
+    ids.toSorted(),
+  );
   requireIntegrity(bob);
   assert.equal(await bob.stop(), 0);
 });
@@ -158,7 +164,10 @@ async function failSync(place: Place, which: number): Promise<"atStart" | "inSer
     (call) => /sync/.test(call.name) && call.result === 0 && call.at > begun && call.at < failedAt,
   );
   const sends = made.filter((call) => /^send/.test(call.name) && call.at > failedAt);
-  assert.ok(sends.length <= (isOfOther ? 1 : 0), `${name}: ${sends.length} ACKs behind the failure`);
+  assert.ok(
+    sends.length <= (isOfOther ? 1 : 0),
+    `${name}: ${sends.length} ACKs behind the failure`,
+  );
 
   bob.wrapper = [];
   await bob.start();

@@ -124,7 +124,11 @@ export class TestDaemon {
 
   /** Starts it and does not wait. */
   spawn(): void {
-    const [command = process.execPath, ...words] = [...this.wrapper, process.execPath, ...this.#line()];
+    const [command = process.execPath, ...words] = [
+      ...this.wrapper,
+      process.execPath,
+      ...this.#line(),
+    ];
     const child = spawn(command, words, {
       cwd: this.directory,
       env: this.#environment(),
@@ -233,7 +237,9 @@ export class TestDaemon {
 
   /** Runs `work` as one transaction of a client. */
   write<T>(work: () => T): T {
-    return this.db.inTransaction ? work() : writeTransaction(this.db, work, { deadlineMs: WAIT_MS });
+    return this.db.inTransaction
+      ? work()
+      : writeTransaction(this.db, work, { deadlineMs: WAIT_MS });
   }
 
   /** A row as any program writes it; returns its id. */

@@ -1,12 +1,12 @@
 // A daemon as a child process with options that the command must not offer: a small disk, a store that
 // does not sync. Otherwise the settings, actors, log lines and exit codes of `securedgram run`.
 
-import { DaemonError, EXIT } from "../../src/shared/base/errors.js";
 import { loadConfig } from "../../src/main/config.js";
 import { Daemon } from "../../src/main/daemon.js";
 import { daemonSettings } from "../../src/main/daemon-settings.js";
 import { createLog } from "../../src/main/log.js";
 import { hardenProcess } from "../../src/main/process.js";
+import { DaemonError, EXIT } from "../../src/shared/base/errors.js";
 
 /** What the test hands over, as JSON in the environment. */
 export interface HostOptions {

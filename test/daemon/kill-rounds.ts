@@ -107,7 +107,8 @@ class Producer {
   }
 
   write(): void {
-    if (this.#from.count("outbound", "state IN ('pending','sending','sent')") > BACKLOG_ROWS) return;
+    if (this.#from.count("outbound", "state IN ('pending','sending','sent')") > BACKLOG_ROWS)
+      return;
     this.#from.write(() => {
       for (let i = 0; i < ROWS_EACH; i++) {
         const n = this.written.size;

@@ -4,8 +4,8 @@
 
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { openDatabase } from "../../src/shared/store/open.js";
 import { reasonOf } from "../../src/shared/base/errors.js";
+import { openDatabase } from "../../src/shared/store/open.js";
 import { ClassicPeer, open } from "./classic-peer.js";
 import { CRASHES, DiskModel } from "./disk-model.js";
 import { makeId, makeSecret, type Place, TestDaemon } from "./harness.js";

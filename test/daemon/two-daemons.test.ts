@@ -10,15 +10,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { connect } from "../../src/shared/store/driver.js";
 import { ClassicPeer } from "./classic-peer.js";
-import {
-  LOOPBACK,
-  makeId,
-  makePair,
-  makeSecret,
-  Place,
-  TestDaemon,
-  until,
-} from "./harness.js";
+import { LOOPBACK, makeId, makePair, makeSecret, Place, TestDaemon, until } from "./harness.js";
 import { compare, requireIntegrity } from "./ledger.js";
 
 const SG_SEND = fileURLToPath(new URL("../../src/main/sg-send.js", import.meta.url));

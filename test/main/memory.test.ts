@@ -21,7 +21,8 @@ const IN_FLIGHT_BYTES = 80;
 const ACK_BYTES = 32;
 
 test("everything bounded adds up to less than 320 MiB, whatever strangers and peers send", () => {
-  const inFlight = IN_FLIGHT_MESSAGES_MAX * IN_FLIGHT_BYTES + idTableBytesMax(IN_FLIGHT_MESSAGES_MAX);
+  const inFlight =
+    IN_FLIGHT_MESSAGES_MAX * IN_FLIGHT_BYTES + idTableBytesMax(IN_FLIGHT_MESSAGES_MAX);
   const nonces = 2 * nonceMemoryBytesMax(NONCE_ENTRIES_MAX);
   const acks = QUEUE_ACKS_MAX * ACK_BYTES;
 
@@ -51,13 +52,19 @@ test("the table of messages in flight takes as many as it says, and not one more
 
 test("a ticket of a message that is gone names nothing, even when its slot is used again", () => {
   const flight = new InFlight([1, 2]);
-  const first = flight.add(Uint8Array.from({ length: 12 }, () => 1), 0);
+  const first = flight.add(
+    Uint8Array.from({ length: 12 }, () => 1),
+    0,
+  );
   flight.standings[first] = STANDING.sealing;
   const ticket = flight.ticketOf(first);
   assert.equal(flight.slotOf(ticket), first);
 
   flight.remove(first);
-  const second = flight.add(Uint8Array.from({ length: 12 }, () => 2), 0);
+  const second = flight.add(
+    Uint8Array.from({ length: 12 }, () => 2),
+    0,
+  );
   flight.standings[second] = STANDING.sealing;
 
   assert.equal(second, first);

@@ -28,7 +28,11 @@ export async function databasePath(
 
 function mayHaveConfigFile(environment: Readonly<Record<string, string | undefined>>): boolean {
   const { SECUREDGRAM_CONFIG: named, XDG_CONFIG_HOME: user, HOME: home } = environment;
-  const places = [named, user && join(user, "securedgram"), home && join(home, ".config/securedgram")];
+  const places = [
+    named,
+    user && join(user, "securedgram"),
+    home && join(home, ".config/securedgram"),
+  ];
   return [...places, "/etc/securedgram"].some((place) => place !== undefined && existsSync(place));
 }
 

@@ -91,9 +91,12 @@ class Service {
     this.#afterStart(daemon, warnings);
     const deafMs = Number(opened.sealedUntil) / NS_PER_MS - Date.now();
     if (deafMs > DEAF_MS_MAX) {
-      this.#log?.error("the clock was set back: acknowledgements are not believed until it is past", {
-        until: new Date(Number(opened.sealedUntil) / NS_PER_MS).toISOString(),
-      });
+      this.#log?.error(
+        "the clock was set back: acknowledgements are not believed until it is past",
+        {
+          until: new Date(Number(opened.sealedUntil) / NS_PER_MS).toISOString(),
+        },
+      );
     }
     if (opened.migrated) this.#log?.warn("the database of an older daemon was brought up to date");
     await notifySystemd("READY", `port ${daemon.port}`);

@@ -45,6 +45,7 @@ class PortControl<T extends Methods<T>> implements ControlHandle<T> {
   readonly #remote: Remote<Record<string, Callable>>;
   readonly #underWay = new Set<Refusal>();
   #ended: string | undefined;
+  #released = false;
 
   constructor(port: MessagePort, worker: Worker, deadlineMs: number) {
     this.#port = port;
@@ -81,6 +82,8 @@ class PortControl<T extends Methods<T>> implements ControlHandle<T> {
   }
 
   release(): void {
+    if (this.#released) return;
+    this.#released = true;
     this.#end("its control port was released");
     this.#remote[releaseProxy]();
     this.#port.close();

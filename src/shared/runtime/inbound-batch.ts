@@ -22,7 +22,7 @@ export const INBOUND_RECORD_HEADER_BYTES = 80;
 export const DIGEST_BYTES = 32;
 
 /** The record's stamp is not after the last stamp that this host may have sealed in an earlier run. */
-export const RECORD_SUSPECT_FLAG = 1;
+export const RECORD_SUSPECT_FLAG = 0x1;
 
 /** What the DB worker did with one record. Only `inserted` and `known` allow an ACK. */
 export const STORED = {
