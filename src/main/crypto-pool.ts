@@ -20,6 +20,8 @@ import { SlabRoutes } from "../shared/runtime/slab-cursor.js";
 
 /** Slabs of one worker at most: filling, travelling, being sent from. */
 export const SLABS_PER_WORKER_MAX = 16;
+/** Slabs under way with which a worker has enough to do: one at work, one behind it. */
+const FLYING_SLABS_ENOUGH = 2;
 /** More workers than this gain nothing: main is the wall first. */
 export const CRYPTO_WORKERS_MAX = 16;
 /** Worst case of all slabs, bytes: 64 MiB. */
@@ -155,9 +157,14 @@ export class CryptoPool implements SealSink, OpenSink {
     return true;
   }
 
-  /** Posts every slab that has something in it: one post per worker and tick. */
+  /**
+   * Posts what has gathered: one post per worker and tick, and none while the worker has enough to
+   * do. Then packets gather until a slab comes back, so that load makes batches larger, not more.
+   */
   flush(): void {
-    for (const lane of this.#lanes) this.#post(lane);
+    for (const lane of this.#lanes) {
+      if (lane.flying.length < FLYING_SLABS_ENOUGH) this.#post(lane);
+    }
   }
 
   /** Takes a slab back, emptied. */
@@ -222,6 +229,7 @@ export class CryptoPool implements SealSink, OpenSink {
     assert(slab !== undefined, "a worker returns what it was given, in order");
     slab.table = new SlabTable(memory);
     this.#onReturned(slab);
+    if (lane.flying.length < FLYING_SLABS_ENOUGH) this.#post(lane);
   }
 
   #workerLane(index: number): Lane {
