@@ -14,11 +14,17 @@ import { straceTrouble, straceWrapper, traceOf } from "./strace.js";
 const PAGES_MAX = 60;
 const TEXT = "x".repeat(4_000);
 const RECOVERY_MS_MAX = 5_000;
-const FULL_MS = 2_000;
+/** First to warm the daemon up, then to see it stay as it is. */
+const PRESS_MS = 2_000;
 const GROWTH_BYTES_MAX = 16 * 1_024 * 1_024;
-/** Syncs of the store's thread that fail, one a run: the first are those of a start. */
-const SYNCS_THAT_FAIL = [1, 4, 9, 12, 14, 15, 18, 23];
+/**
+ * Syncs of the store's thread that fail, one a run. 1 to 11 make the database, where 2 and 6 are those of
+ * its folder, whose result SQLite does not look at; 12 and 14 on are those of commits.
+ */
+const SYNCS_THAT_FAIL = [1, 4, 7, 8, 9, 10, 12, 14, 16, 23];
 const END_SECONDS_MAX = 1;
+/** The test's own patience with the end of a process. */
+const END_MS_MAX = 5_000;
 const MESSAGES = 12;
 
 test("a full disk draws no ACK without a row, says so once, and service returns with the room", async (t) => {
@@ -33,18 +39,15 @@ test("a full disk draws no ACK without a row, says so once, and service returns 
     isFull = !(await peer.deliver(makeId(), TEXT, () => said(bob, "the disk is full") > 0));
   }
 
-  await nap(500);
-  const residentBytes = bob.residentBytes;
   const logLines = bob.log.length;
-  const end = Date.now() + FULL_MS;
-  while (Date.now() < end) {
-    for (let n = 0; n < 50; n++) await peer.sendMessage(makeId(), TEXT);
-    await nap(10);
-  }
+  await press(peer);
+  const residentBytes = bob.residentBytes;
+  await press(peer);
   const stored = new Set(bob.inbound().map(({ messageId }) => messageId));
   const groundless = [...peer.acknowledged.keys()].filter((id) => !stored.has(id));
   assert.deepEqual(groundless, [], "an ACK has a row");
-  assert.ok(bob.residentBytes - residentBytes < GROWTH_BYTES_MAX, "memory stays flat");
+  const growthBytes = bob.residentBytes - residentBytes;
+  assert.ok(growthBytes < GROWTH_BYTES_MAX, `memory stays flat: ${growthBytes}`);
   assert.ok(bob.log.length - logLines <= 1, bob.log.slice(logLines).join("\n"));
   assert.equal(said(bob, "the disk is full"), 1);
 
@@ -91,7 +94,7 @@ test("a file system without room for a while is told from a broken one, and wait
   bob.wrapper = straceWrapper(
     join(place.path, "trace"),
     ["pwrite64"],
-    ["pwrite64:error=ENOSPC:when=40..60"],
+    ["pwrite64:error=ENOSPC:when=40..46"],
   );
   await bob.start();
   const peer = await ClassicPeer.make(place, secret, bob.port);
@@ -124,8 +127,9 @@ test("a daemon whose sync fails ends at once, without an ACK for what it could n
     }
   };
 
-  await Promise.all([work(), work()]);
+  const ends = await Promise.allSettled([work(), work()]);
 
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
   assert.ok(counts.atStart >= 2 && counts.inService >= 3, JSON.stringify(counts));
 });
 
@@ -149,14 +153,15 @@ async function failSync(place: Place, which: number): Promise<"atStart" | "inSer
     await peer.send(seal(secret, messageBody(id, TEXT)));
     await until(() => peer.acknowledged.has(id) || !bob.running, "an ACK or the end");
   }
-  const code = await bob.ended();
+  const code = await bob.ended(END_MS_MAX);
   const { calls: made, endedAt } = await traceOf(output, pid);
   const failedAt = made.find(({ injected }) => injected)?.at ?? Number.NaN;
 
   const name = `sync ${which}`;
   assert.ok(code !== null && code > 0, `${name}: exit code ${code}`);
   assert.ok(endedAt - failedAt < END_SECONDS_MAX, `${name}: ${endedAt - failedAt} s`);
-  assert.match(bob.said + bob.log.join(), /SQLITE_IOERR|EIO/, name);
+  const words = bob.said + bob.log.join();
+  assert.ok(/SQLITE_IOERR|EIO/.test(words), `${name}: ${words}`);
   // An ACK may leave behind the failure only for a commit before it: the one of the last message,
   // when the sync that failed was another's.
   const begun = sentAt.at(-1) ?? 0;
@@ -178,6 +183,15 @@ async function failSync(place: Place, which: number): Promise<"atStart" | "inSer
   assert.ok(await peer.deliver(id, TEXT), `${name}: it serves after a restart`);
   await bob.stop();
   return isReady ? "inService" : "atStart";
+}
+
+/** Sends without a pause for a while, whatever comes of it. */
+async function press(peer: ClassicPeer): Promise<void> {
+  const end = Date.now() + PRESS_MS;
+  while (Date.now() < end) {
+    for (let n = 0; n < 20; n++) await peer.sendMessage(makeId(), TEXT);
+    await nap(10);
+  }
 }
 
 const said = (daemon: TestDaemon, sentence: string): number =>

@@ -180,8 +180,9 @@ export class TestDaemon {
     return this.#child?.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** Exit code once it has ended; null after a signal. */
-  async ended(): Promise<number | null> {
+  /** Exit code once it has ended by itself; null after a signal. */
+  async ended(waitMs: number = WAIT_MS): Promise<number | null> {
+    await until(() => !this.running, `the end of ${this.name}`, waitMs);
     await this.#exited;
     return this.#child?.exitCode ?? null;
   }

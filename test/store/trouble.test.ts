@@ -119,6 +119,7 @@ test("a full disk stores nothing of the batch; what fits is stored when there is
 
 test("rows that need an id wait while the disk is full, and are reported; they go afterwards", (t) => {
   const store = new StoreUnderTest(t);
+  store.outbox.limit("192.0.2.1", 5_000, ROWS);
   for (let i = 0; i < ROWS; i++) store.enqueue({ dst_addr: "192.0.2.1", payload: "{}" });
   const ready = store.enqueue({
     dst_addr: "192.0.2.2",

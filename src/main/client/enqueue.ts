@@ -75,7 +75,9 @@ export class Outbox {
     this.#path = path;
     this.#db = db;
     this.#insert = db.prepare(
-      `INSERT INTO outbound_messages
+      // OR FAIL: beside a trigger, a plain INSERT keeps a copy of every page it touches (6 us against 9
+      // to 18 a row), to undo one row. We roll the whole transaction back instead.
+      `INSERT OR FAIL INTO outbound_messages
         (message_id, dst_addr, dst_port, priority, not_before, expires_at, payload)
        VALUES (?, ?, ?, ?, ?, ?, ?)`,
     );

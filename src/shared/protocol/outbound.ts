@@ -234,6 +234,11 @@ export class Outbound {
     if (again) {
       slot = flight.slotOf(rows.ticket);
       if (slot < 0 || flight.standings[slot] !== STANDING.reading) return -1;
+      if (flight.generations[slot] !== rows.generation) {
+        // Its owner made another message of the row: that one is leased anew, under its own id.
+        this.#forget(slot);
+        return -1;
+      }
     } else {
       slot = this.#enter(now, rows);
     }
