@@ -1,4 +1,4 @@
-// The producer of bench/pipeline, a process of its own: inserts rows as any program may, in plain SQL,
+// The producer of bench/pipeline, a process of its own: inserts rows in SQL, as our client does,
 // 512 to a transaction, and rings the doorbell; then watches until the last one is acknowledged.
 // It inserts as fast as it can while fewer than `backlogRows` wait, so that the rate is a steady one.
 
@@ -57,7 +57,7 @@ class Producer {
     this.#options = options;
     this.#db = openDatabase(options.database, { role: "client", create: false });
     this.#insert = this.#db.prepare(
-      "INSERT INTO outbound_messages(message_id, dst_addr, dst_port, payload) VALUES (?, ?, ?, ?)",
+      "INSERT OR FAIL INTO outbound_messages(message_id, dst_addr, dst_port, payload) VALUES (?, ?, ?, ?)",
     );
     this.#oldest = this.#db
       .prepare(

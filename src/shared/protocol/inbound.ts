@@ -84,7 +84,7 @@ export class Inbound {
     this.#budgets.authenticated(now, packet.address, packet.datagramLength, keys);
     const refused = this.gate.check(packet.stampHigh, packet.stampLow, wallNs);
     if (refused !== undefined) return refused;
-    if (this.#sealed.has(packet.bytes, packet.nonceAt)) return "reflected";
+    // What we sealed was known before it left, so handleDatagram saw it; a copy may have come since.
     if (this.#opened.has(packet.bytes, packet.nonceAt)) return "replayed";
     const stampNs = stampNanoseconds(packet.stampHigh, packet.stampLow);
     const until = nanoseconds(this.gate.rememberUntil(stampNs));

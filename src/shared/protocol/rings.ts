@@ -102,7 +102,8 @@ export class Rings {
 
   /** Keys that are tried for a datagram of these rings: what opening it may cost. */
   keysOf(ring: number, otherRing: number): number {
-    return (this.#keys[ring] ?? 0) + (this.#keys[otherRing] ?? 0);
+    const keys = ring === NO_RING ? 0 : (this.#keys[ring] as number);
+    return otherRing === NO_RING ? keys : keys + (this.#keys[otherRing] as number);
   }
 
   /** Ring that seals for a resolved address, or NO_RING when no secret covers it. */
