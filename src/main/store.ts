@@ -38,8 +38,39 @@ assert(STORE_MEMORY_BYTES_MAX <= 40 * 1_024 * 1_024, "the store's queues stay be
 const WORKER_URL = new URL("../workers/db.worker.js", import.meta.url);
 /** Opening may migrate a file of ten million rows. */
 const CONTROL_DEADLINE_MS = 600_000;
+/** A transaction waits for this many rows, or this long after the one before. Source: store.md. */
+const STORE_BURST = { rowsMax: 2_048, spanNs: 5 * NS_PER_MS } as const;
+const SETTLE_BURST = { rowsMax: 2_048, spanNs: 10 * NS_PER_MS } as const;
+/** A transaction of fewer rows says that there is no burst: the next one goes at once. */
+const BURST_ROWS_MIN = 64;
 /** Wait after a store that was busy or full, ns. */
 const PAUSE_NS = 250 * NS_PER_MS;
+
+/** When the next transaction of a kind may begin: bursts share a commit, single rows do not wait. */
+class Burst {
+  readonly #rowsMax: number;
+  readonly #spanNs: number;
+  #nextAt = 0;
+
+  constructor({ rowsMax, spanNs }: { readonly rowsMax: number; readonly spanNs: number }) {
+    this.#rowsMax = rowsMax;
+    this.#spanNs = spanNs;
+  }
+
+  /** Whether `rows` that wait may go now. */
+  ready(now: Nanoseconds, rows: number): boolean {
+    return now >= this.#nextAt || rows >= this.#rowsMax;
+  }
+
+  began(now: Nanoseconds, rows: number): void {
+    this.#nextAt = rows >= BURST_ROWS_MIN ? now + this.#spanNs : now;
+  }
+
+  /** The instant at which waiting rows may go. */
+  get nextAt(): number {
+    return this.#nextAt;
+  }
+}
 
 export interface StoreEvents {
   /** Results arrived: time to pump. */
@@ -59,6 +90,8 @@ export class Store implements StoreSink {
   readonly #control: ControlHandle<StoreControl>;
   readonly #jobs: Port<"storeJobs">;
   readonly #pending = new InboundBatchWriter(STORE_BATCH_BYTES_MAX);
+  readonly #stores = new Burst(STORE_BURST);
+  readonly #settles = new Burst(SETTLE_BURST);
   #storing = false;
   #settling: Settlement | undefined;
   #settleAgain: Settlement | undefined;
@@ -160,21 +193,26 @@ export class Store implements StoreSink {
     if (reserve !== undefined)
       send(this.#jobs, { kind: "reserve", stamp: BigInt(Math.ceil(reserve)) });
     if (now >= this.#pausedUntil) {
-      this.#store();
-      this.#settle(endpoint);
+      this.#store(now);
+      this.#settle(now, endpoint);
     }
     if (this.#reading) this.#lease(endpoint);
   }
 
-  #store(): void {
-    if (this.#storing || this.#pending.rows === 0) return;
+  #store(now: Nanoseconds): void {
+    const { rows } = this.#pending;
+    if (this.#storing || rows === 0 || !this.#stores.ready(now, rows)) return;
+    this.#stores.began(now, rows);
     const batch = this.#pending.take();
     this.#storing = true;
     send(this.#jobs, { kind: "store", batch }, [batch.bytes]);
   }
 
-  #settle(endpoint: Endpoint): void {
+  #settle(now: Nanoseconds, endpoint: Endpoint): void {
     if (this.#settling !== undefined) return;
+    const rows = endpoint.settlementsQueued;
+    if (this.#settleAgain === undefined && !this.#settles.ready(now, rows)) return;
+    this.#settles.began(now, rows);
     const settlement = this.#settleAgain ?? endpoint.pollSettlement();
     this.#settleAgain = undefined;
     if (settlement === undefined) return;
@@ -267,9 +305,14 @@ export class Store implements StoreSink {
     this.#events.onProgress();
   }
 
-  /** Instant at which a pause ends; Infinity without one. */
+  /** Instant at which a pause ends, or what waits for a burst may go; Infinity without one. */
   pollDeadline(now: Nanoseconds): Nanoseconds {
-    return this.#pausedUntil > now ? this.#pausedUntil : nanoseconds(Number.POSITIVE_INFINITY);
+    if (this.#pausedUntil > now) return this.#pausedUntil;
+    const storeAt =
+      this.#pending.rows > 0 && !this.#storing ? this.#stores.nextAt : Number.POSITIVE_INFINITY;
+    const settles = (this.#endpoint?.settlementsQueued ?? 0) > 0 && this.#settling === undefined;
+    const settleAt = settles ? this.#settles.nextAt : Number.POSITIVE_INFINITY;
+    return nanoseconds(Math.min(storeAt, settleAt));
   }
 
   #became(state: "busy" | "full" | "well"): void {

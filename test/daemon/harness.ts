@@ -67,7 +67,8 @@ export interface DaemonOptions {
 /** One side: its folder, its process, and an outside look at its tables. */
 export class TestDaemon {
   readonly directory: string;
-  readonly database: string;
+  /** Path of its database; may be changed before a start. */
+  database: string;
   readonly port: number;
   readonly #options: DaemonOptions;
   #child: ChildProcess | undefined;

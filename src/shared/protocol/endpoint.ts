@@ -127,6 +127,10 @@ export class Endpoint {
     return indexes;
   }
 
+  /** Outcomes that wait for the store. */
+  get settlementsQueued(): number {
+    return this.#outbound.settlements.size;
+  }
   /** Messages sealed so far that no usual path carries in one piece. */
   get messagesAboveMtu(): number {
     return this.#outbound.messagesAboveMtu;
