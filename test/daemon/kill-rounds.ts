@@ -2,7 +2,9 @@
 // that a seed chooses and started again at once, and after each round the two files must agree.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { setTimeout as nap } from "node:timers/promises";
+import { promisify } from "node:util";
 import { makeId, makePair, type Place, type TestDaemon } from "./harness.js";
 import { type Balance, Ledger, requireIntegrity } from "./ledger.js";
 
@@ -17,7 +19,11 @@ export interface KillOptions {
 export interface KillReport {
   /** From the start of the process to the first new row in its inbound table, each round, sorted. */
   readonly recoveryMs: readonly number[];
+  /** From the start of the process to its word that it is ready, median. */
+  readonly readyMs: number;
   readonly balances: readonly [Balance, Balance];
+  /** From the start of a Node that does nothing to its end, under the same traffic, median. */
+  readonly bareMs: number;
 }
 
 const LIFE_MS_MIN = 10;
@@ -27,6 +33,8 @@ const ROWS_EACH = 5;
 const BACKLOG_ROWS = 2_000;
 const LOOK_MS = 2;
 const RECOVERY_MS_MAX = 15_000;
+/** A round in so many also times a Node that does nothing. */
+const BARE_EVERY_ROUNDS = 5;
 
 /** Throws where a promise is broken; the message says in which round. */
 export async function killRounds(place: Place, options: KillOptions): Promise<KillReport> {
@@ -36,6 +44,8 @@ export async function killRounds(place: Place, options: KillOptions): Promise<Ki
   const [toBob, toAlice] = [new Producer(alice, bob, random), new Producer(bob, alice, random)];
   const ledgers = [new Ledger(alice, bob, toBob.written), new Ledger(bob, alice, toAlice.written)];
   const recoveryMs: number[] = [];
+  const bareMs: number[] = [];
+  const startMs: number[] = [];
   const traffic = setInterval(() => {
     toBob.write();
     toAlice.write();
@@ -46,8 +56,10 @@ export async function killRounds(place: Place, options: KillOptions): Promise<Ki
       const victim = random() < 0.5 ? alice : bob;
       await nap(lifeMs);
       await victim.kill();
+      if (round % BARE_EVERY_ROUNDS === 1) bareMs.push(await timeBareNode());
       const { readyMs, receivedMs } = await recovered(victim);
       recoveryMs.push(receivedMs);
+      startMs.push(readyMs);
       for (const ledger of ledgers) ledger.check();
       requireIntegrity(victim);
       say(
@@ -71,7 +83,24 @@ export async function killRounds(place: Place, options: KillOptions): Promise<Ki
     [toBob, toAlice].map(({ written }) => [written.size, written.size]),
   );
   assert.deepEqual([await alice.stop(), await bob.stop()], [0, 0]);
-  return { recoveryMs: recoveryMs.toSorted((a, b) => a - b), balances };
+  return {
+    recoveryMs: inOrder(recoveryMs),
+    readyMs: medianOf(startMs),
+    bareMs: medianOf(bareMs),
+    balances,
+  };
+}
+
+const inOrder = (values: readonly number[]): readonly number[] => values.toSorted((a, b) => a - b);
+
+export const medianOf = (values: readonly number[]): number =>
+  inOrder(values)[values.length >> 1] ?? 0;
+
+/** What the machine makes of the start of a process right now, ms. */
+async function timeBareNode(): Promise<number> {
+  const startedAt = performance.now();
+  await promisify(execFile)(process.execPath, ["--eval", "0"]);
+  return Math.round(performance.now() - startedAt);
 }
 
 /** Starts a daemon again; ms from the start of its process until it is ready and has a new row. */

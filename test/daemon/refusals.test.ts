@@ -3,12 +3,19 @@
 
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { connect } from "../../src/shared/store/driver.js";
-import { EXIT } from "../../src/shared/base/errors.js";
 import { DgramSocket } from "../../src/main/socket/dgram.js";
+import { EXIT } from "../../src/shared/base/errors.js";
+import { connect } from "../../src/shared/store/driver.js";
 import { CLI, LOOPBACK, makeSecret, Place, type Scope, TestDaemon } from "./harness.js";
 
 const IS_ROOT = process.geteuid?.() === 0;
