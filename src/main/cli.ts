@@ -2,6 +2,7 @@
 // `securedgram`: every command of the package under one name. A command is one line here; its module
 // loads when it is called.
 
+import "./node-floor.js";
 import type { CommandEntry } from "./commands/command.js";
 import { DAEMON_OPTIONS } from "./commands/daemon-options.js";
 import { launchProgram } from "./commands/program.js";

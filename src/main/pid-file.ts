@@ -101,15 +101,19 @@ const refused = (path: string, trouble: string): DaemonError =>
   );
 
 function removeIf(path: string, dev: number, ino: number): void {
-  const stats = lstatSync(path, { throwIfNoEntry: false });
-  if (stats?.dev === dev && stats.ino === ino) removeQuietly(path);
+  try {
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats?.dev === dev && stats.ino === ino) unlinkSync(path);
+  } catch {
+    // After the privilege drop the directory may be closed to us; a stale pid file harms nobody, and
+    // the next start replaces it.
+  }
 }
 
-/** After the privilege drop the directory may be closed to us; a stale pid file harms nobody. */
 function removeQuietly(path: string): void {
   try {
     unlinkSync(path);
   } catch {
-    // Left for the next start, which replaces it.
+    // What could not be written need not be there.
   }
 }

@@ -2,6 +2,7 @@
 
 // `sg-clean`, the older tool's name for `securedgram clean`.
 
+import "./node-floor.js";
 import { cleanCommand } from "./commands/clean.js";
 import { launchCommand } from "./commands/program.js";
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // `sg-send`, the older tool's name for `securedgram send`.
 
+import "./node-floor.js";
 import { launchCommand } from "./commands/program.js";
 import { sendCommand } from "./commands/send.js";
 

@@ -19,7 +19,7 @@ export const LOOPBACK = "127.0.0.1";
 export const CLI = fileURLToPath(new URL("../../src/main/cli.js", import.meta.url));
 const HOST = fileURLToPath(new URL("./host.js", import.meta.url));
 const LOOK_MS = 5;
-const WAIT_MS = 20_000;
+const WAIT_MS = 30_000;
 /** Below the range that the kernel gives away by itself, so that a restart finds its port free. */
 const PORT_FIRST = 20_000;
 const PORT_LAST = 32_000;

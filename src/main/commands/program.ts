@@ -19,7 +19,6 @@ import { quoted } from "./printable.js";
 
 /** First word of a call by a shell's completion; fixed by yargs. */
 const COMPLETION_CALL = "--get-yargs-completions";
-const NODE_MAJOR_MIN = 20;
 
 /** Runs the program that carries all commands, and ends the process. */
 export async function launchProgram(
@@ -46,7 +45,6 @@ async function launch(
   const io = processIo(program);
   let code: ExitCode;
   try {
-    requireNode();
     code = await main(line, io);
   } catch (error) {
     code = report(error, line.includes("--debug"), io);
@@ -148,12 +146,3 @@ const joined = (message: string, next: string): string =>
 
 /** Ends like a sentence; the first letter stays, it may be a name. */
 const sentence = (text: string): string => (/[.!?:\]-]$/.test(text) ? text : `${text}.`);
-
-function requireNode(): void {
-  if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) return;
-  throw new DaemonError(
-    "ERR_NODE_VERSION",
-    `Node ${process.versions.node} is too old`,
-    `Install Node ${NODE_MAJOR_MIN}.19 or later.`,
-  );
-}
