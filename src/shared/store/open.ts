@@ -140,6 +140,8 @@ function makeDatabase(file: string): boolean {
       db.pragma("journal_mode = WAL");
       db.pragma("synchronous = FULL");
       writeTransaction(db, () => createSchema(db), { deadlineMs: 0 });
+      // Closing would do it as well, and keep a failed sync to itself.
+      db.pragma("wal_checkpoint(TRUNCATE)");
     } finally {
       db.close();
     }
