@@ -67,7 +67,7 @@ function sealing(entries: number, bytes: number): Part {
   const table = slabOf(entries, bytes);
   const runOnce = (): void => {
     for (let i = 0; i < entries; i++) table.words[wordOf(i)] = JOB.seal;
-    run(table.memory);
+    run(table);
   };
   runOnce();
   expectAll(table, OUTCOME.sealed);
@@ -83,7 +83,7 @@ function opening(entries: number, bytes: number): Part {
   const { table, restore } = sealedSlab(entries, bytes);
   const runOnce = (): void => {
     restore();
-    run(table.memory);
+    run(table);
   };
   runOnce();
   expectAll(table, OUTCOME.message);
@@ -108,7 +108,7 @@ function restoring(entries: number, bytes: number): Part {
 /** A slab of sealed packets that are to be opened, and what makes it so again. */
 function sealedSlab(entries: number, bytes: number) {
   const table = slabOf(entries, bytes);
-  run(table.memory);
+  run(table);
   for (let i = 0; i < entries; i++) {
     table.words[wordOf(i)] = JOB.open;
     table.words[wordOf(i) + 4] = NO_RING;

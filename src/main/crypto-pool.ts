@@ -34,9 +34,11 @@ const INLINE_URL = new URL("../workers/inline-crypto.js", import.meta.url);
 const CONTROL_DEADLINE_MS = 10_000;
 const TWO_32 = 2 ** 32;
 
-/** A slab and what main keeps about it while its memory travels. */
+/** A slab and what main keeps about it while a worker has it. */
 export class PooledSlab {
-  table: SlabTable = SlabTable.allocate();
+  readonly table: SlabTable = SlabTable.allocate();
+  /** Its number in its lane. */
+  readonly index: number;
   readonly routes = new SlabRoutes();
   readonly lane: number;
   /** Called when a send is done; made once per slab. */
@@ -44,14 +46,17 @@ export class PooledSlab {
   /** Sends not yet done; the slab is free when none is left. */
   outstanding = 0;
 
-  constructor(lane: number) {
+  constructor(lane: number, index: number) {
     this.lane = lane;
+    this.index = index;
   }
 }
 
 /** The way to one worker: a thread, or the same work on this thread. */
 interface Lane {
-  readonly post: (memory: ArrayBuffer) => void;
+  /** Makes a slab known before it is posted for the first time. */
+  readonly introduce: (slab: PooledSlab) => void;
+  readonly post: (slab: PooledSlab) => void;
   readonly control: Pick<ControlHandle<CryptoControl>, "call">;
   readonly stop: () => Promise<void>;
   readonly free: PooledSlab[];
@@ -203,7 +208,8 @@ export class CryptoPool implements SealSink, OpenSink {
       lane.filling = lane.free.pop();
       if (lane.filling === undefined && lane.made < SLABS_PER_WORKER_MAX) {
         lane.made += 1;
-        lane.filling = new PooledSlab(this.#lanes.indexOf(lane));
+        lane.filling = new PooledSlab(this.#lanes.indexOf(lane), lane.made - 1);
+        lane.introduce(lane.filling);
       }
     }
     return lane.filling;
@@ -220,13 +226,12 @@ export class CryptoPool implements SealSink, OpenSink {
     if (slab === undefined || slab.table.entries === 0) return;
     lane.filling = undefined;
     lane.flying.push(slab);
-    lane.post(slab.table.memory);
+    lane.post(slab);
   }
 
-  #returned(lane: Lane, memory: ArrayBuffer): void {
+  #returned(lane: Lane, index: number): void {
     const slab = lane.flying.shift();
-    assert(slab !== undefined, "a worker returns what it was given, in order");
-    slab.table = new SlabTable(memory);
+    assert(slab?.index === index, "a worker returns what it was given, in order");
     this.#onReturned(slab);
     this.#postIfWorth(lane);
   }
@@ -250,7 +255,7 @@ export class CryptoPool implements SealSink, OpenSink {
       controlOf<CryptoControl>(control.port1, worker, CONTROL_DEADLINE_MS),
       worker,
     );
-    data.port1.on("message", (memory: ArrayBuffer) => this.#returned(lane, memory));
+    data.port1.on("message", (index: number) => this.#returned(lane, index));
     worker.on("error", (error) => this.#lost(index, reasonOf(error)));
     worker.on("exit", (code) => this.#lost(index, `exit code ${code}`));
     return lane;
@@ -258,7 +263,8 @@ export class CryptoPool implements SealSink, OpenSink {
 
   #lane(port: MessagePort, control: ControlHandle<CryptoControl>, worker: Worker): Lane {
     return {
-      post: (memory) => port.postMessage(memory, [memory]),
+      introduce: ({ table }) => port.postMessage(table.memory),
+      post: ({ index }) => port.postMessage(index),
       control,
       stop: async () => {
         await control.call("close", []);
@@ -276,13 +282,14 @@ export class CryptoPool implements SealSink, OpenSink {
   /** main holds only the address of the workers' code, here as with a thread. */
   async #inlineLane(): Promise<Lane> {
     const { inlineCrypto } = (await import(INLINE_URL.href)) as {
-      inlineCrypto: () => { run: (memory: ArrayBuffer) => void; control: CryptoControl };
+      inlineCrypto: () => { run: (table: SlabTable) => void; control: CryptoControl };
     };
     const { run, control } = inlineCrypto();
     const lane: Lane = {
-      post: (memory) => {
-        run(memory);
-        setImmediate(() => this.#returned(lane, memory));
+      introduce: () => {},
+      post: ({ table, index }) => {
+        run(table);
+        setImmediate(() => this.#returned(lane, index));
       },
       control: {
         call: (name, args) =>

@@ -88,7 +88,12 @@ export class Scheduler {
 
   /** True when nothing is under way but what waits for a peer. */
   get idle(): boolean {
-    return this.#pool.busy === 0 && !this.#store.busy && this.#endpoint.acksQueued === 0;
+    return (
+      this.#pool.busy === 0 &&
+      !this.#store.busy &&
+      this.#endpoint.acksQueued === 0 &&
+      this.#endpoint.settlementsQueued === 0
+    );
   }
 
   stop(): void {

@@ -1,18 +1,19 @@
 // The crypto worker's work without its thread, for --crypto-workers 0 and for measurements.
 
 import type { CryptoControl } from "../shared/runtime/messages.js";
+import type { SlabTable } from "../shared/runtime/slab.js";
 import { KeyRings } from "./key-rings.js";
 import { SlabWork } from "./slab-work.js";
 
 /** Work and control of one crypto worker, on the calling thread. Owns its keys until `close`. */
 export function inlineCrypto(): {
-  readonly run: (memory: ArrayBuffer) => void;
+  readonly run: (table: SlabTable) => void;
   readonly control: CryptoControl;
 } {
   const rings = new KeyRings();
   const work = new SlabWork(rings);
   return {
-    run: (memory) => work.run(memory),
+    run: (table) => work.run(table),
     control: {
       installRings(installed) {
         rings.install(installed);

@@ -16,7 +16,7 @@ import {
   digestAt,
   JOB,
   OUTCOME,
-  SlabTable,
+  type SlabTable,
   wordOf,
 } from "../shared/runtime/slab.js";
 import { blake2b, open, randomBytes, sealInPlace } from "./aead.js";
@@ -31,6 +31,8 @@ export class SlabWork {
   /** A failed open zeroes its output, so keys are tried into here. */
   readonly #scratch = new Uint8Array(DATAGRAM_BYTES_MAX);
   readonly #canonical = new Uint8Array(CANONICAL_BYTES_MAX);
+  /** sodium-native hashes neither from nor into shared memory. */
+  readonly #digested = new Uint8Array(DIGEST_BYTES);
   readonly #nonces = new Uint8Array(NONCE_BYTES * NONCES_PER_DRAW);
   #noncesLeft = 0;
   packetsSealed = 0;
@@ -42,8 +44,7 @@ export class SlabWork {
   }
 
   /** Works through every entry; the codes of the table are outcomes afterwards. */
-  run(memory: ArrayBuffer): void {
-    const table = new SlabTable(memory);
+  run(table: SlabTable): void {
     for (let index = 0; index < table.entries; index++) {
       const word = wordOf(index);
       if (table.words[word] === JOB.seal) this.#seal(table, word);
@@ -98,7 +99,9 @@ export class SlabWork {
     words[word] = OUTCOME_OF[kind];
     if (kind !== "message" && kind !== "ack") return;
     bytes.set(this.#body.id, (word + 9) * 4);
-    if (kind === "message") this.#digest(bytes, at, length, bodyAt, bodyLength);
+    if (kind !== "message") return;
+    this.#digest(plain.subarray(STAMP_BYTES));
+    bytes.set(this.#digested, digestAt(at, length));
   }
 
   /** The ring whose key opens the datagram into `plain`, or NO_RING. */
@@ -119,15 +122,13 @@ export class SlabWork {
   }
 
   /** BLAKE2b-256 of the canonical body: the same for every spelling of one message. */
-  #digest(bytes: Uint8Array, at: number, length: number, bodyAt: number, bodyLength: number): void {
-    const to = digestAt(at, length);
-    const digest = bytes.subarray(to, to + DIGEST_BYTES);
+  #digest(body: Uint8Array): void {
     if (this.#body.canonical) {
-      blake2b(digest, bytes.subarray(bodyAt, bodyAt + bodyLength));
+      blake2b(this.#digested, body);
       return;
     }
-    const canonicalLength = canonicalInto(bytes, bodyAt, bodyAt + bodyLength, this.#canonical);
-    blake2b(digest, this.#canonical.subarray(0, canonicalLength));
+    const length = canonicalInto(body, 0, body.length, this.#canonical);
+    blake2b(this.#digested, this.#canonical.subarray(0, length));
   }
 
   #nonceInto(bytes: Uint8Array, at: number): void {

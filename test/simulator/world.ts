@@ -542,7 +542,7 @@ class TestPool implements SealSink, OpenSink {
     if (table.entries === 0) return;
     this.#table = SlabTable.allocate();
     this.#routes = new SlabRoutes();
-    this.#work.run(table.memory);
+    this.#work.run(table);
     const cursor = new SlabCursor(table, routes);
     for (let index = 0; index < table.entries; index++) {
       visit(table.codeOf(index), cursor.move(table, routes, index));

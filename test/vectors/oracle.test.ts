@@ -52,7 +52,7 @@ test("what the worker seals, another implementation opens: nonce, stamp, body, t
       table.words[word + 6] = Number(time >> 32n);
       table.bytes.set(payload, at + BODY_OFFSET_BYTES);
 
-      worker(secret).run(table.memory);
+      worker(secret).run(table);
 
       assert.equal(table.words[word], OUTCOME.sealed);
       const datagram = table.bytes.slice(at, at + datagramLengthOf(payload.length));
@@ -79,7 +79,7 @@ test("what another implementation seals, the worker opens, and reads its stamp a
       table.words[word + 4] = NO_RING;
       table.bytes.set(datagram, table.words[word + 1]);
 
-      worker(secret).run(table.memory);
+      worker(secret).run(table);
 
       assert.equal(table.words[word], OUTCOME.message);
       const high = BigInt(table.words[word + 6] as number);

@@ -141,7 +141,7 @@ function report(error: unknown, trace: boolean, io: Io): ExitCode {
 }
 
 /** What is wrong and what to do: two sentences, or one when the second begins small. */
-const joined = (message: string, next: string): string =>
+export const joined = (message: string, next: string): string =>
   /^[a-z]/.test(next) ? `${message}; ${sentence(next)}` : `${sentence(message)} ${sentence(next)}`;
 
 /** Ends like a sentence; the first letter stays, it may be a name. */

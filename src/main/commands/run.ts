@@ -20,6 +20,7 @@ import { VERSION } from "../version.js";
 import { defineCommand } from "./command.js";
 import { DAEMON_OPTIONS } from "./daemon-options.js";
 import type { Io } from "./io.js";
+import { joined } from "./program.js";
 
 /** A failed sync must end the process quickly, whatever else hangs, ms. */
 const FATAL_DEADLINE_MS = 500;
@@ -221,7 +222,7 @@ class Service {
 
   async #fatal(error: DaemonError): Promise<void> {
     this.#log?.error(error.message, { next: error.next });
-    if (!isDetached()) this.#io.say(`${this.#io.program}: ${error.message}. ${error.next}`);
+    if (!isDetached()) this.#io.say(`${this.#io.program}: ${joined(error.message, error.next)}`);
     const timer = setTimeout(() => process.exit(error.exitCode), FATAL_DEADLINE_MS);
     await this.#daemon?.abandon();
     clearTimeout(timer);

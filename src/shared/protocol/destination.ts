@@ -88,13 +88,13 @@ export class Destination {
     if (this.#window < WINDOW_ROWS_MAX) this.#window += 1;
   }
 
-  /** Something authentic came from it. True when it was down until now. */
+  /** Something authentic came from it. True when what waits for it may hope again: it was silent. */
   heard(now: Nanoseconds): boolean {
-    const wasDown = this.down;
+    const wasSilent = this.down || this.#timeouts > 0;
     this.#heardAt = now;
     this.probes = 0;
     this.#timeouts = 0;
-    return wasDown;
+    return wasSilent;
   }
 
   /** A wait for an ACK ran out. The window halves once a round trip. True when it goes down now. */
