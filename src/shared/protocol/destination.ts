@@ -50,6 +50,11 @@ export class Destination {
     return this.probes > 0;
   }
 
+  /** It owes an answer: a wait for an ACK ran out, and nothing was heard since. */
+  get silent(): boolean {
+    return this.down || this.#timeouts > 0;
+  }
+
   /** Rows that the store may have out for it. */
   get limit(): number {
     if (this.address === undefined || this.down) return WINDOW_ROWS_DOWN;
@@ -90,7 +95,7 @@ export class Destination {
 
   /** Something authentic came from it. True when what waits for it may hope again: it was silent. */
   heard(now: Nanoseconds): boolean {
-    const wasSilent = this.down || this.#timeouts > 0;
+    const wasSilent = this.silent;
     this.#heardAt = now;
     this.probes = 0;
     this.#timeouts = 0;

@@ -32,7 +32,7 @@ export class Destinations {
   #changed = new Set<Destination>();
   /** Host names to look up, each once. */
   #wanted = new Set<string>();
-  #down = new Set<Destination>();
+  #silent = new Set<Destination>();
 
   constructor(rings: Rings, reach: Reach) {
     this.#rings = rings;
@@ -42,8 +42,8 @@ export class Destinations {
   get size(): number {
     return this.#byName.size;
   }
-  get anyDown(): boolean {
-    return this.#down.size > 0;
+  get anySilent(): boolean {
+    return this.#silent.size > 0;
   }
 
   of(index: number): Destination {
@@ -67,9 +67,9 @@ export class Destinations {
     return destination;
   }
 
-  /** Destinations at an address: those that are down, which is who asks. */
+  /** Silent destinations at an address: those that a sign of life is news of. */
   *at(address: string): Iterable<Destination> {
-    for (const destination of this.#down) {
+    for (const destination of this.#silent) {
       if (destination.address === address) yield destination;
     }
   }
@@ -77,8 +77,8 @@ export class Destinations {
   /** Notes that the limit or the health of a destination may have changed. */
   changed(destination: Destination): void {
     this.#changed.add(destination);
-    if (destination.down) this.#down.add(destination);
-    else this.#down.delete(destination);
+    if (destination.silent) this.#silent.add(destination);
+    else this.#silent.delete(destination);
   }
 
   /** A destination that stays silent may have moved: its name is looked up once more. */
@@ -183,7 +183,7 @@ export class Destinations {
       if (destination.inFlight > 0) continue;
       this.#byName.delete(key);
       this.#changed.delete(destination);
-      this.#down.delete(destination);
+      this.#silent.delete(destination);
       this.#vacant.push(destination.index);
       if (this.#byName.size < DESTINATIONS_MAX / 2) return;
     }

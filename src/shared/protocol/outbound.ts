@@ -192,7 +192,7 @@ export class Outbound {
 
   /** Any authentic datagram from an address wakes what waits for it. */
   handleHeard(now: Nanoseconds, address: string): void {
-    if (!this.#destinations.anyDown) return;
+    if (!this.#destinations.anySilent) return;
     for (const destination of this.#destinations.at(address)) {
       if (destination.heard(now)) this.#wake(destination, now);
     }
