@@ -21,7 +21,7 @@ import { SlabRoutes } from "../shared/runtime/slab-cursor.js";
 /** Slabs of one worker at most: filling, travelling, being sent from. */
 export const SLABS_PER_WORKER_MAX = 16;
 /** With one slab under way, a second is worth a post from so many packets on, a third when it is full:
- * a post costs main 11 us whatever is in it, and takes one of few slabs. Source: ours; bench/channel. */
+ * a post costs main 8 us whatever is in it, and takes one of few slabs. Source: ours; bench/channel. */
 const POST_PACKETS_MIN = 32;
 /** More workers than this gain nothing: main is the wall first. */
 export const CRYPTO_WORKERS_MAX = 16;
