@@ -532,6 +532,23 @@ describe("unreachable", () => {
     assert.equal(row.state, "acknowledged");
   });
 
+  test("anything authentic from a host that owes an answer has what it missed sent again at once", () => {
+    const { world, a, b } = pair();
+    silence(world);
+    const row = a.insert(B, HELLO);
+    world.run(1_100);
+    const lost = world.sent.filter((datagram) => datagram.from === A).length;
+    assert.ok(lost >= 2, "one wait ran out, the next is longer");
+    connect(world);
+
+    b.insert(A, '{"back":true}');
+    world.run(10);
+    assert.notEqual(row.state, "acknowledged", "what left just now may still be answered");
+    world.run(1_000);
+
+    assert.equal(row.state, "acknowledged");
+  });
+
   test("a message expires, and its row says whether it may have been delivered", () => {
     const { world, a, b } = pair();
     b.up = false;
