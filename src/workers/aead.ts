@@ -57,6 +57,16 @@ export function blake2b(into: Uint8Array, input: Uint8Array): void {
   sodium.crypto_generichash(into, input);
 }
 
+/** BLAKE2b of the parts as if they were one input, as long as `into` (16 to 64 bytes). */
+export function blake2bOf(into: Uint8Array, parts: readonly Uint8Array[]): void {
+  sodium.crypto_generichash_batch(into, parts);
+}
+
+/** SipHash-2-4 of `input` under a key of 16 bytes, to `into` (8). */
+export function shortHash(into: Uint8Array, input: Uint8Array, key: Uint8Array): void {
+  sodium.crypto_shorthash(into, input, key);
+}
+
 /** BLAKE2b-256 in memory of its own. */
 export function blake2b256(input: Uint8Array): Uint8Array {
   const digest = new Uint8Array(32);

@@ -23,6 +23,14 @@ declare module "sodium-native" {
       key: Uint8Array,
     ): number;
     crypto_generichash(output: Uint8Array, input: Uint8Array, key?: Uint8Array): void;
+    /** Hashes the parts as if they were one input. `output` may be one of them. */
+    crypto_generichash_batch(output: Uint8Array, parts: readonly Uint8Array[]): void;
+    /** SipHash-2-4: 8 bytes of output, a key of 16. */
+    crypto_shorthash(output: Uint8Array, input: Uint8Array, key: Uint8Array): void;
+    /** Writes the public key of a private one, 32 bytes each. */
+    crypto_scalarmult_base(publicKey: Uint8Array, privateKey: Uint8Array): void;
+    /** Throws when the result is all zero. */
+    crypto_scalarmult(shared: Uint8Array, privateKey: Uint8Array, publicKey: Uint8Array): void;
     randombytes_buf(buffer: Uint8Array): void;
     /** Guarded, locked memory; zeroed when freed. Never post it: the clone is ordinary memory. */
     sodium_malloc(bytes: number): Buffer;
