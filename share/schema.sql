@@ -1,4 +1,4 @@
--- The database of SecureDGram, schema version 1, as a new file has it. For reading: the daemon makes the
+-- The database of SecureDGram, schema version 2, as a new file has it. For reading: the daemon makes the
 -- file, and brings files of older daemons up to date (there the columns stand in another order).
 --
 -- Other programs may insert into outbound_messages, and read, mark and delete in both tables, while the
@@ -7,7 +7,7 @@
 -- writes INSERT OR FAIL: beside a trigger a plain INSERT costs SQLite three times as much.
 -- All times are UTC text, YYYY-MM-DDTHH:MM:SS.mmm.
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- Messages to send. Any program may insert dst_addr (IP address, host name, or the name of a configured
 -- peer), dst_port and payload (a JSON object); the daemon does the rest. message_id may be left out: then
@@ -49,8 +49,11 @@ CREATE TABLE outbound_messages (
 -- Messages received. read_count 0 is unread; whoever reads a row counts it up. crypto_timestamp is the
 -- sender's clock when it sealed the message, ns. state and ack_sent are made with the commit that allows
 -- the acknowledgement; received is found in files of older daemons only. peer is the scope of the
--- message_id: a configured peer, or '' for all users of the shared secret. digest: BLAKE2b-256 of the
--- payload's canonical form. Deleting rows is allowed at any time.
+-- message_id: the public key of a session peer in base64, the name of another configured peer, or '' for
+-- all users of the shared secret. A session message has boot and number (the run of the sender, and its
+-- count there), stream and sequence when it was ordered, and its payload is a BLOB when it was sent as
+-- bytes, or is no well-formed text. digest: of a session message the one of the session protocol, of
+-- others BLAKE2b-256 of the payload's canonical form. Deleting rows is allowed at any time.
 CREATE TABLE inbound_messages (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   message_id TEXT NOT NULL,
@@ -73,7 +76,8 @@ CREATE TABLE inbound_messages (
   payload TEXT NOT NULL
 );
 
--- What was deleted from inbound_messages, so that a late copy is not stored again. Kept eight days.
+-- What was deleted from inbound_messages, so that a late copy is not stored again. Kept until the sender
+-- said that the number is settled, or eight days.
 CREATE TABLE tombstones (
   peer TEXT NOT NULL,
   message_id TEXT NOT NULL,
@@ -92,18 +96,41 @@ CREATE TABLE inbound_usage (
   tombstones INTEGER NOT NULL DEFAULT 0
 );
 
--- Reserved for the session protocol.
+-- Sessions: the greatest stamps sent to and accepted from each peer, ns. They never fall, or an old
+-- handshake could be replayed.
 CREATE TABLE handshake_stamps (
   peer_key BLOB NOT NULL PRIMARY KEY,
   sent INTEGER NOT NULL DEFAULT 0,
   accepted INTEGER NOT NULL DEFAULT 0
 );
 
--- Reserved for the session protocol.
+-- Peers with a public key. session_since: from when on nothing but sessions is spoken with it.
+-- classic_since: when the operator last took that back. The rest is for status: boot id and address of
+-- its newest session, how far its clock is ahead, where a change of keys stands (JSON), and handshakes
+-- that it did not answer.
 CREATE TABLE peers (
   public_key BLOB NOT NULL PRIMARY KEY,
   name TEXT,
-  session_since TEXT
+  session_since TEXT,
+  boot BLOB,
+  last_handshake_at TEXT,
+  skew_ms INTEGER,
+  endpoint TEXT,
+  rotation TEXT,
+  classic_since TEXT,
+  handshakes_unanswered INTEGER NOT NULL DEFAULT 0
+);
+
+-- Ordered messages that never came: first to last sequence of a stream, in one run of the sender. The
+-- latest thousand of each peer. peer is its public key in base64, as in inbound_messages.
+CREATE TABLE stream_gaps (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  peer TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  boot BLOB NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  noticed_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f','now'))
 );
 
 -- What the daemon must know after a crash. sealed_until: the last stamp that it may have used, ns.
@@ -138,6 +165,10 @@ CREATE INDEX inbound_unread ON inbound_messages(id) WHERE read_count = 0;
 CREATE INDEX inbound_received ON inbound_messages(id) WHERE state = 'received';
 
 CREATE INDEX tombstones_age ON tombstones(peer, deleted_at);
+CREATE INDEX tombstones_number ON tombstones(peer, boot, number)
+WHERE boot IS NOT NULL;
+
+CREATE UNIQUE INDEX stream_gaps_place ON stream_gaps(peer, stream, boot, first);
 
 -- An id near 2^63 would block every later insert.
 CREATE TRIGGER outbound_far_id BEFORE INSERT ON outbound_messages

@@ -54,6 +54,16 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/clean.js")).cleanCommand,
   },
   {
+    name: "key",
+    summary: "make and show keys",
+    load: async () => (await import("./commands/key.js")).keyCommand,
+  },
+  {
+    name: "peer",
+    summary: "list and change peers, rotate keys",
+    load: async () => (await import("./commands/peer.js")).peerCommand,
+  },
+  {
     name: "doctor",
     summary: "check this host and name remedies",
     load: async () => (await import("./commands/doctor.js")).doctorCommand,

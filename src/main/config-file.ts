@@ -35,6 +35,10 @@ export function findConfigFile(
   return undefined;
 }
 
+/** Directory of the file that a command makes when there is none. */
+export const configDirectory = (env: Readonly<Record<string, string | undefined>>): string =>
+  join(userDirectory(env) ?? "/etc", "securedgram");
+
 /**
  * Root's HOME may be another user's (sudo keeps it), so root's file is looked for where XDG says.
  */
@@ -64,9 +68,6 @@ export function readConfigFile(path: string): ConfigFile {
   return { path, directory: dirname(path), table };
 }
 
-/**
- * The parser's own message quotes the line, which may be the one with the secret: it is not shown.
- */
 function parseText(file: OpenedFile): unknown {
   let text: string;
   try {
@@ -74,13 +75,21 @@ function parseText(file: OpenedFile): unknown {
   } catch {
     throw new DaemonError("ERR_CONFIG", `${file.path} is not UTF-8 text`, "Save it as UTF-8.");
   }
+  return parseToml(text, file.path);
+}
+
+/**
+ * What a TOML text says; `path` is for the refusal. The parser's own message quotes the line, which may
+ * be the one with the secret: it is not shown.
+ */
+export function parseToml(text: string, path: string): unknown {
   try {
     return parse(text);
   } catch (error) {
     const place = error instanceof TomlError ? `line ${error.line}, column ${error.column}` : "it";
     throw new DaemonError(
       "ERR_CONFIG",
-      `${file.path}: ${place} is not valid TOML`,
+      `${path}: ${place} is not valid TOML`,
       "Correct it; text needs quotes, a table needs brackets.",
     );
   }

@@ -52,7 +52,7 @@ export function makeRing(
   return { name, addresses, keys, fingerprint: fingerprintOf(addresses, keys) };
 }
 
-/** Rings of all peers of a file. `source` is the file's path, for messages. */
+/** Classic rings of peers that have a secret or an id. `source` is the file's path, for messages. */
 export function peerRings(
   peers: readonly PeerTable[],
   pair: PairTable | undefined,
@@ -66,7 +66,6 @@ export function peerRings(
       const addresses = peerAddresses(peer, source);
       rings.push(makeRing(peer.name, addresses, peerKeys(peer, pair, masters, places, source)));
     }
-    refuseTwins(rings, source);
     return rings;
   } catch (error) {
     for (const ring of rings) wipeRing(ring);
@@ -129,8 +128,9 @@ function hostName(text: string): string | undefined {
   return fits && !/^(\d+|0x[0-9a-f]*)$/.test(labels[labels.length - 1]) ? name : undefined;
 }
 
-function peerAddresses(peer: PeerTable, source: string): readonly PeerAddress[] {
-  const texts = typeof peer.address === "string" ? [peer.address] : peer.address;
+/** The addresses of a peer in one spelling each; none is for sessions to judge. */
+export function peerAddresses(peer: PeerTable, source: string): readonly PeerAddress[] {
+  const texts = typeof peer.address === "string" ? [peer.address] : (peer.address ?? []);
   return texts.map((text) => {
     const parsed = parsePeerAddress(text.trim());
     if (parsed === undefined) {
@@ -152,11 +152,14 @@ function peerAddresses(peer: PeerTable, source: string): readonly PeerAddress[] 
 }
 
 /** Two peers under one name or one address could not be told apart. */
-function refuseTwins(rings: readonly ConfigRing[], source: string): void {
+export function refuseTwins(
+  peers: readonly Pick<ConfigRing, "name" | "addresses">[],
+  source: string,
+): void {
   const refuse = (message: string, next: string): DaemonError =>
     new DaemonError("ERR_CONFIG", `${source}: ${message}`, next);
   const names = new Set<string>();
-  for (const { name } of rings) {
+  for (const { name } of peers) {
     if (names.has(name)) throw refuse(`two peers are named ${name}`, "Rename one of them.");
     if (canonicalAddress(name) !== undefined) {
       throw refuse(`peer name ${name} is an IP address`, "Give it a name of its own.");
@@ -164,7 +167,7 @@ function refuseTwins(rings: readonly ConfigRing[], source: string): void {
     names.add(name);
   }
   const owners = new Map<string, string>();
-  for (const { name, addresses } of rings) {
+  for (const { name, addresses } of peers) {
     for (const { address, port } of addresses) {
       const place = port === undefined ? address : `${address}, port ${port}`;
       const owner = owners.get(place);
@@ -196,7 +199,7 @@ function peerKeys(
     throw refuse("has more than one of secret, secret_file and id", "Leave one of them.");
   }
   if (ways.length === 0) {
-    throw refuse("has no secret", "Add secret_file, or an id and a [pair] table.");
+    throw refuse("has no secret", "Add public_key, or secret_file, or an id and a [pair] table.");
   }
   if (peer.id === undefined) {
     return readKeys(

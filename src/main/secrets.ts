@@ -1,6 +1,6 @@
-// Secrets on their way in: 64 hex digits become 32 bytes that the caller can zero, and the files
-// that hold them are refused, not warned about, when somebody else could read or replace them.
-// No message of this file ever shows a part of a secret.
+// Secrets on their way in: 64 hex digits, or 44 characters of base64, become 32 bytes that the caller
+// can zero, and the files that hold them are refused, not warned about, when somebody else could read
+// or replace them. No message of this file ever shows a part of a secret.
 
 import {
   closeSync,
@@ -20,6 +20,8 @@ import { DaemonError, reasonOf } from "../shared/base/errors.js";
 /** Secret of a ring, or master of pairs, bytes. */
 export const SECRET_BYTES = 32;
 const SECRET_DIGITS = SECRET_BYTES * 2;
+/** 32 bytes in base64: the last of the characters is `=`. */
+export const BASE64_CHARACTERS = 44;
 /** Longest file that can be a secret: the digits and some white space around them. */
 const SECRET_FILE_BYTES_MAX = 4_096;
 /** Longest `.env` or TOML file that is read. */
@@ -34,26 +36,65 @@ export function wipe(bytes: Uint8Array | undefined): void {
 }
 
 /**
- * Reads 64 hex digits, of either case, into 32 new bytes that the caller owns. `source` names the
- * setting or the file in the refusal.
+ * Reads 64 hex digits of either case, or 44 characters of base64, into 32 new bytes that the caller
+ * owns. `source` names the setting or the file in the refusal.
  */
-export function parseSecret(digits: string | Uint8Array, source: string): Uint8Array {
-  if (digits.length !== SECRET_DIGITS) {
-    throw refusedSecret(`${source} has ${digits.length} characters, a secret has 64 hex digits`);
+export function parseSecret(text: string | Uint8Array, source: string): Uint8Array {
+  const isBase64 = text.length === BASE64_CHARACTERS;
+  if (!isBase64 && text.length !== SECRET_DIGITS) {
+    throw refusedSecret(
+      `${source} has ${text.length} characters, a secret has 64 hex digits or 44 of base64`,
+    );
   }
+  const secret = isBase64 ? parseBase64(text) : parseHex(text, source);
+  if (secret === undefined) throw refusedSecret(`${source} is not 32 bytes in base64`);
+  if (secret.every((byte) => byte === 0)) throw refusedSecret(`${source} is all zeros`);
+  return secret;
+}
+
+function parseHex(digits: string | Uint8Array, source: string): Uint8Array {
   const secret = new Uint8Array(SECRET_BYTES);
   for (let i = 0; i < SECRET_DIGITS; i++) {
-    const code = typeof digits === "string" ? digits.charCodeAt(i) : digits[i];
-    const nibble = nibbleOf(code);
+    const nibble = nibbleOf(codeAt(digits, i));
     if (nibble < 0) {
       wipe(secret);
       throw refusedSecret(`${source} has a character at place ${i + 1} that is no hex digit`);
     }
     secret[i >> 1] = (secret[i >> 1] << 4) | nibble;
   }
-  if (secret.every((byte) => byte === 0)) throw refusedSecret(`${source} is all zeros`);
   return secret;
 }
+
+/**
+ * The 32 bytes of 44 characters of base64, in memory of their own; undefined for any other text, and
+ * for one that has bits which no byte takes. Not Buffer: that skips what it does not know, and reads
+ * into a pool that cannot be wiped.
+ */
+export function parseBase64(text: string | Uint8Array): Uint8Array | undefined {
+  if (text.length !== BASE64_CHARACTERS) return undefined;
+  if (codeAt(text, BASE64_CHARACTERS - 1) !== 0x3d) return undefined;
+  const bytes = new Uint8Array(SECRET_BYTES);
+  let bits = 0;
+  let width = 0;
+  let at = 0;
+  let isGood = true;
+  for (let i = 0; i < BASE64_CHARACTERS - 1; i++) {
+    const value = base64Value(codeAt(text, i));
+    isGood &&= value >= 0;
+    bits = ((bits << 6) | value) & 0xffff;
+    width += 6;
+    if (width < 8) continue;
+    width -= 8;
+    bytes[at++] = bits >> width;
+  }
+  if (isGood && (bits & ((1 << width) - 1)) === 0) return bytes;
+  wipe(bytes);
+  return undefined;
+}
+
+/** 32 bytes as one line of base64, without its end. */
+export const base64Text = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64");
 
 /** Where a secret file is looked for. */
 export interface SecretPlaces {
@@ -68,11 +109,21 @@ export interface SecretPlaces {
  * wiped.
  */
 export function readSecretFile(name: string, places: SecretPlaces): Uint8Array {
+  return readKeyFile(name, places, "secret file", parseSecret);
+}
+
+/** Reads one key of another kind from such a file; `parse` gets its text, without white space around. */
+export function readKeyFile(
+  name: string,
+  places: SecretPlaces,
+  kind: string,
+  parse: (text: Uint8Array, source: string) => Uint8Array,
+): Uint8Array {
   const path = secretPath(name, places);
-  const file = readPrivateFile(path, SECRET_FILE_BYTES_MAX, "secret file");
+  const file = readPrivateFile(path, SECRET_FILE_BYTES_MAX, kind);
   try {
     refuseUnlessPrivate(file, places.credentials);
-    return parseSecret(trimmed(file.bytes), `secret file ${path}`);
+    return parse(trimmed(file.bytes), `${kind} ${path}`);
   } finally {
     wipe(file.bytes);
   }
@@ -132,15 +183,21 @@ export function refuseUnlessPrivate(file: OpenedFile, credentials?: string): voi
   if ((file.stats.mode & forbidden) !== 0) {
     throw modeError(file, "holds a secret and can be read by other users", "chmod 600");
   }
-  const directory = dirname(realpathSync(file.path));
-  const { mode } = statSync(directory);
-  if ((mode & 0o022) !== 0 && (mode & 0o1000) === 0) {
+  for (const directory of directoriesOf(realpathSync(file.path))) {
+    const { mode } = statSync(directory);
+    if ((mode & 0o022) === 0 || (mode & 0o1000) !== 0) continue;
     throw new DaemonError(
       "ERR_FILE_MODE",
-      `${file.path} holds a secret, and other users can write to its directory`,
+      `${file.path} holds a secret, and other users can write to its directory ${directory}`,
       `Run: chmod go-w ${directory}`,
     );
   }
+}
+
+/** The directory of a file, and those that lead to it. */
+function directoriesOf(path: string): readonly string[] {
+  const directory = dirname(path);
+  return directory === path ? [] : [directory, ...directoriesOf(directory)];
 }
 
 /** Removes the secret from the environment, so that neither children nor reports get it. */
@@ -148,7 +205,8 @@ export function wipeEnvironmentSecret(): void {
   delete process.env["SECUREDGRAM_SECRET"];
 }
 
-function secretPath(name: string, places: SecretPlaces): string {
+/** Where a key file of this name is, or should be. */
+export function secretPath(name: string, places: SecretPlaces): string {
   if (isAbsolute(name)) return name;
   if (places.credentials !== undefined) {
     const path = resolve(places.credentials, name);
@@ -228,12 +286,23 @@ const refusedSecret = (message: string): DaemonError =>
   new DaemonError("ERR_CONFIG_SECRET", message, MAKE_SECRET);
 
 /** The bytes between leading and trailing white space, in the same memory. */
-function trimmed(bytes: Uint8Array): Uint8Array {
+export function trimmed(bytes: Uint8Array): Uint8Array {
   let start = 0;
   let end = bytes.length;
   while (start < end && bytes[start] <= 0x20) start++;
   while (end > start && bytes[end - 1] <= 0x20) end--;
   return bytes.subarray(start, end);
+}
+
+const codeAt = (text: string | Uint8Array, i: number): number =>
+  typeof text === "string" ? text.charCodeAt(i) : text[i];
+
+/** 0 to 63, or -1. */
+function base64Value(code: number): number {
+  if (code >= 0x41 && code <= 0x5a) return code - 0x41;
+  if (code >= 0x61 && code <= 0x7a) return code - 0x61 + 26;
+  if (code >= 0x30 && code <= 0x39) return code - 0x30 + 52;
+  return code === 0x2b ? 62 : code === 0x2f ? 63 : -1;
 }
 
 function nibbleOf(code: number): number {

@@ -4,6 +4,22 @@
 import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { canonicalAddress } from "../shared/protocol/address.js";
+import {
+  CREDIT_BYTES_ALL,
+  CREDIT_BYTES_MIN,
+  CREDIT_MESSAGES_MIN,
+  MESSAGE_BYTES_MAX,
+  UNFINISHED_MESSAGES_MAX,
+} from "../shared/protocol/session/limits.js";
+import {
+  MTU_PINNED_BYTES_MAX,
+  MTU_PINNED_BYTES_MIN,
+  PADDING_BYTES_MAX,
+  type Padding,
+  PEER_MESSAGE_BYTES_MIN,
+  PEER_MODES,
+} from "../shared/protocol/session/peer-config.js";
+import { parseTime } from "../shared/store/text-time.js";
 
 /** Crypto workers at most when nobody says how many. Source: ours; bench/pipeline. */
 const CRYPTO_WORKERS_DEFAULT_MAX = 4;
@@ -63,13 +79,17 @@ const duration = fitting("a time like 12h, 7d or 4w, from 1s to 366d", (value) =
   return between(1, 366 * DAY_SECONDS, Number(match[1]) * unit);
 });
 
-const bytes = fitting("a size like 512MiB or 8GiB, from 64KiB to 1024TiB", (value) => {
-  const match = /^(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?i?b?)$/i.exec(String(value).trim());
-  const unit = match?.[2].toLowerCase() ?? "?";
-  if (match === null || !Object.hasOwn(UNIT_BYTES, unit)) return undefined;
-  const size = Math.floor(Number(match[1]) * UNIT_BYTES[unit as keyof typeof UNIT_BYTES]);
-  return between(65_536, 2 ** 50, size);
-});
+function size(expects: string, min: number, max: number) {
+  return fitting(expects, (value) => {
+    const match = /^(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?i?b?)$/i.exec(String(value).trim());
+    const unit = match?.[2].toLowerCase() ?? "?";
+    if (match === null || !Object.hasOwn(UNIT_BYTES, unit)) return undefined;
+    const bytes = Math.floor(Number(match[1]) * UNIT_BYTES[unit as keyof typeof UNIT_BYTES]);
+    return between(min, max, bytes);
+  });
+}
+
+const bytes = size("a size like 512MiB or 8GiB, from 64KiB to 1024TiB", 65_536, 2 ** 50);
 
 const text = (expects: string) =>
   fitting(expects, (value) => {
@@ -271,14 +291,64 @@ const optionalText = text("text").optional();
 const name = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const id = /^[A-Za-z0-9._:@-]{1,64}$/;
 
+const PADDING_FORM = `"none", "full", or a multiple of bytes from 2 to ${PADDING_BYTES_MAX}`;
+const padding = fitting(PADDING_FORM, (value): Padding | undefined => {
+  if (value === "none" || value === "full") return { kind: value };
+  const multiple = Number(value);
+  if (!Number.isInteger(multiple) || multiple < 2) return undefined;
+  return multiple <= PADDING_BYTES_MAX ? { kind: "multiple", bytes: multiple } : undefined;
+});
+
+/** Text, or a date of TOML, which is read as its text. A day without a time lasts until its end. */
+const date = z.preprocess(
+  (value) => (value instanceof Date ? value.toISOString() : value),
+  fitting("a date like 2027-01-31 or 2027-01-31T12:00:00Z", (value) => {
+    const written = String(value).trim();
+    const wallMs = parseTime(written);
+    return wallMs === undefined || written.length > 10 ? wallMs : wallMs + DAY_SECONDS * 1_000;
+  }),
+);
+
+const mode = fitting(`${PEER_MODES.slice(0, -1).join(", ")} or ${PEER_MODES.at(-1)}`, (value) =>
+  PEER_MODES.find((each) => each === value),
+);
+
+/** What a peer has only with a public key. */
+const SESSION_KEYS = {
+  next_public_key: optionalText,
+  previous_public_key: optionalText,
+  auto_until: date.optional(),
+  mtu: whole(MTU_PINNED_BYTES_MIN, MTU_PINNED_BYTES_MAX).optional(),
+  padding: padding.optional(),
+  keepalive: decimal(1, 3_600, " seconds").optional(),
+  message_bytes_max: size(
+    "a size like 1MiB, from 1KiB to 64MiB",
+    PEER_MESSAGE_BYTES_MIN,
+    MESSAGE_BYTES_MAX,
+  ).optional(),
+  credit_messages: whole(CREDIT_MESSAGES_MIN, UNFINISHED_MESSAGES_MAX).optional(),
+  credit_bytes: size(
+    "a size like 8MiB, from 512KiB to 256MiB",
+    CREDIT_BYTES_MIN,
+    CREDIT_BYTES_ALL,
+  ).optional(),
+} as const;
+
+/** Names of the settings that need a public key. */
+export const SESSION_KEY_NAMES = Object.keys(
+  SESSION_KEYS,
+) as readonly (keyof typeof SESSION_KEYS)[];
+
 const peerSchema = z.strictObject(
   {
     name: fitting("letters, digits, dots, _ and -, 64 at most", (value) =>
       typeof value === "string" && name.test(value) ? value : undefined,
     ),
-    address: z.union([z.string(), z.array(z.string()).min(1)], {
-      error: "an IP address or a host name, with or without a port, or a list of them",
-    }),
+    address: z
+      .union([z.string(), z.array(z.string()).min(1)], {
+        error: "an IP address or a host name, with or without a port, or a list of them",
+      })
+      .optional(),
     port: whole(1, 65_535).optional(),
     id: fitting("letters, digits and . _ : @ -, 64 at most", (value) =>
       typeof value === "string" && id.test(value) ? value : undefined,
@@ -287,8 +357,11 @@ const peerSchema = z.strictObject(
     secret_file: optionalText,
     previous_secret_file: optionalText,
     next_secret_file: optionalText,
+    mode: mode.optional(),
+    public_key: optionalText,
+    ...SESSION_KEYS,
   },
-  { error: "a table with name, address and a secret" },
+  { error: "a table with name, address and a public key or a secret" },
 );
 
 const pairSchema = z.strictObject(
@@ -313,6 +386,9 @@ const fileSchema = z.strictObject({
   secret_file: optionalText,
   previous_secret_file: optionalText,
   next_secret_file: optionalText,
+  identity_file: optionalText,
+  previous_identity_file: optionalText,
+  next_identity_file: optionalText,
   peer: z.array(peerSchema, { error: "a list of [[peer]] tables" }).optional(),
   pair: pairSchema.optional(),
 });

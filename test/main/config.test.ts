@@ -61,6 +61,8 @@ test("with a secret and nothing else all settings have their defaults", (t) => {
     strangersCpuShare: 0.25,
     userIsExplicit: false,
     logLevel: "warn",
+    peers: [],
+    identities: undefined,
     secretOrigin: "environment",
     file: undefined,
     warnings: [],
@@ -387,7 +389,7 @@ test("peers that could be taken for each other are refused", (t) => {
     [peer("a", "1.2.3.256", "secret_file='alpha'"), /"1\.2\.3\.256", which is none/],
     [peer("a", "h:1", "secret_file='alpha'\nport=2"), /port 1 in its address and port 2/],
     [peer("", "h", "secret_file='alpha'"), /peer 1, name does not fit/],
-    ["[[peer]]\nname='a'\nsecret_file='alpha'\n", /peer 1, address does not fit or is missing/],
+    ["[[peer]]\nname='a'\nsecret_file='alpha'\n", /peer a has no address/],
     ["[peer]\nname='a'\n", /\[\[peer\]\]/],
     ["[pair]\nid='a'\n", /pair, master_file/],
   ];

@@ -91,6 +91,34 @@ test("a link, a folder, a pipe, a missing and an endless file are refused", (t) 
   assert.throws(read("long"), refusal("ERR_CONFIG", /too long/));
 });
 
+test("a folder above that others can write is refused as well", (t) => {
+  const folder = makeFolder(t);
+  mkdirSync(join(folder, "open/closed"), { recursive: true, mode: 0o700 });
+  put(join(folder, "open/closed"), "a", SECRET);
+  assert.equal(readSecretFile("a", places(join(folder, "open/closed"))).length, 32);
+
+  chmodSync(join(folder, "open"), 0o777);
+  assert.throws(
+    () => readSecretFile("a", places(join(folder, "open/closed"))),
+    refusal("ERR_FILE_MODE", /chmod go-w .*open$/),
+  );
+  chmodSync(join(folder, "open"), 0o1777);
+  assert.equal(readSecretFile("a", places(join(folder, "open/closed"))).length, 32);
+});
+
+test("44 characters of base64 are a secret as well", () => {
+  const text = Buffer.from(HEX, "hex").toString("base64");
+  assert.equal(Buffer.from(parseSecret(text, "x")).toString("hex"), HEX);
+  assert.throws(
+    () => parseSecret(`${text.slice(0, 42)}==`, "x"),
+    refusal("ERR_CONFIG_SECRET", /base64/),
+  );
+  assert.throws(
+    () => parseSecret(`${"A".repeat(43)}=`, "x"),
+    refusal("ERR_CONFIG_SECRET", /all zeros/),
+  );
+});
+
 test("a folder that others can write is refused, with the sticky bit it will do", (t) => {
   const folder = makeFolder(t);
   put(folder, "secret", SECRET);

@@ -7,6 +7,7 @@ import { DaemonError, reasonOf } from "../../shared/base/errors.js";
 import { parseEnvFile } from "../env-file.js";
 
 const VARIABLE = "SECUREDGRAM_DB";
+const CONFIG_VARIABLE = "SECUREDGRAM_CONFIG";
 const DEFAULT_NAME = "securedgram.db";
 
 /** The path, as it was given. An empty variable counts as not set. */
@@ -18,21 +19,23 @@ export async function databasePath(
   if (flag !== undefined) return flag;
   const set = environment[VARIABLE] ?? "";
   if (set !== "") return set;
-  const inFile = envFileOf(directory).get(VARIABLE) ?? "";
+  const file = envFileOf(directory);
+  const inFile = file.get(VARIABLE) ?? "";
   if (inFile !== "") return inFile;
-  if (!mayHaveConfigFile(environment)) return DEFAULT_NAME;
+  if (!mayHaveConfigFile(environment, file.get(CONFIG_VARIABLE))) return DEFAULT_NAME;
   // Judging that file takes longer than all the rest of a short command: only when there may be one.
   const { loadPlaces } = await import("../config.js");
   return loadPlaces({ flags: {}, env: environment, cwd: directory }).db;
 }
 
-function mayHaveConfigFile(environment: Readonly<Record<string, string | undefined>>): boolean {
-  const { SECUREDGRAM_CONFIG: named, XDG_CONFIG_HOME: user, HOME: home } = environment;
-  const places = [
-    named,
-    user && join(user, "securedgram"),
-    home && join(home, ".config/securedgram"),
-  ];
+/** A file that somebody named must be there; the daemon's own judgement says so when it is not. */
+function mayHaveConfigFile(
+  environment: Readonly<Record<string, string | undefined>>,
+  named: string | undefined,
+): boolean {
+  if (named || environment[CONFIG_VARIABLE]) return true;
+  const { XDG_CONFIG_HOME: user, HOME: home } = environment;
+  const places = [user && join(user, "securedgram"), home && join(home, ".config/securedgram")];
   return [...places, "/etc/securedgram"].some((place) => place !== undefined && existsSync(place));
 }
 

@@ -6,6 +6,7 @@ import { assert } from "../../shared/base/assert.js";
 import { DaemonError, reasonOf } from "../../shared/base/errors.js";
 import { expandWords, usageError } from "./argv.js";
 import {
+  type Action,
   type Arguments,
   COMMON_OPTIONS,
   type Command,
@@ -13,9 +14,12 @@ import {
   type OptionSpec,
   type OptionTable,
 } from "./command.js";
+import { nearest } from "./nearest.js";
 import { printable, quoted } from "./printable.js";
 
 const HELP_COLUMNS = 100;
+
+type Value = boolean | string | number | readonly string[] | undefined;
 
 /** Values stay the text that was typed; a name stands for itself. */
 const PARSER = {
@@ -48,14 +52,58 @@ export function parseArguments(program: string, command: Command, line: readonly
     if (error instanceof DaemonError) throw error;
     throw usageError(printable(reasonOf(error)), "Use --help to see all options.");
   }
-  const options: Record<string, boolean | string | number | undefined> = {};
+  const options: Record<string, Value> = {};
   for (const [name, spec] of Object.entries(table)) {
     const value = Object.hasOwn(parsed, name) ? parsed[name] : undefined;
-    options[name] = convert(name, spec, value);
+    options[name] = spec.kind === "list" ? listOf(name, words.options) : convert(name, spec, value);
   }
   refuseConflicts(command, options);
   const positionals = words.positionals;
   return { options, positionals } satisfies Arguments<OptionTable>;
+}
+
+/** Values of an option that may be given more than once, in their order. */
+const listOf = (name: string, words: readonly string[]): readonly string[] =>
+  words.flatMap((word) => (word.startsWith(`--${name}=`) ? [word.slice(name.length + 3)] : []));
+
+/**
+ * The action that a line names, and the words behind it. Throws ERR_USAGE for one that does not exist,
+ * for options that it does not take, for too few words or too many.
+ */
+export function actionOf(
+  program: string,
+  command: Command,
+  { options, positionals }: Arguments<OptionTable>,
+): Action | undefined {
+  const { actions } = command;
+  if (actions === undefined || positionals.length === 0) return undefined;
+  const [word] = positionals;
+  const action = actions.find(({ name }) => name === word);
+  const names = actions.map(({ name }) => name);
+  if (action === undefined) {
+    const guess = nearest(word, names);
+    throw usageError(
+      `${command.name} does not know ${quoted(word)}`,
+      guess === undefined ? `Give one of ${names.join(", ")}.` : `Did you mean ${guess}?`,
+    );
+  }
+  const allowed = new Set([...Object.keys(COMMON_OPTIONS), ...action.options]);
+  for (const [name, value] of Object.entries(options)) {
+    const isGiven = Array.isArray(value)
+      ? value.length > 0
+      : value !== undefined && value !== false;
+    if (!isGiven || allowed.has(name)) continue;
+    throw usageError(
+      `${command.name} ${action.name} does not take --${name}`,
+      "Use --help to see what it takes.",
+    );
+  }
+  checkCount(
+    positionals.slice(1),
+    action.positionals,
+    `Usage: ${calledAs(program, command)} ${action.name} ${action.usage}`.trimEnd(),
+  );
+  return action;
 }
 
 /** Refuses too few or too many words; apart from parsing, so that --help needs none. */
@@ -64,14 +112,18 @@ export function checkPositionals(
   command: Command,
   positionals: readonly string[],
 ): void {
-  const [least, most] = command.positionals;
   const usage = `Usage: ${calledAs(program, command)} ${command.usage}`.trimEnd();
-  if (positionals.length < least) {
-    throw usageError("arguments are missing", usage);
-  }
-  if (positionals.length > most) {
-    const surplus = quoted(positionals[most]);
-    throw usageError(`${surplus} is one argument too many`, usage);
+  checkCount(positionals, command.positionals, usage);
+}
+
+function checkCount(
+  words: readonly string[],
+  [least, most]: readonly [number, number],
+  usage: string,
+): void {
+  if (words.length < least) throw usageError("arguments are missing", usage);
+  if (words.length > most) {
+    throw usageError(`${quoted(words[most])} is one argument too many`, usage);
   }
 }
 
@@ -157,9 +209,14 @@ function bare(program: string): Argv {
 }
 
 function frame(program: string, command: Command): Argv {
-  return bare(program)
+  const { actions = [] } = command;
+  const parser = bare(actions.length === 0 ? program : calledAs(program, command))
     .strictOptions()
     .options(yargsOptions(optionsOf(command)));
+  for (const { name, usage, summary } of actions) {
+    parser.command(`${name} ${usage}`.trimEnd(), summary);
+  }
+  return parser;
 }
 
 function programFrame(
@@ -206,10 +263,7 @@ function convert(
   );
 }
 
-function refuseConflicts(
-  command: Command,
-  options: Readonly<Record<string, boolean | string | number | undefined>>,
-): void {
+function refuseConflicts(command: Command, options: Readonly<Record<string, Value>>): void {
   for (const group of command.conflicts ?? []) {
     const given = group.filter((name) => options[name] !== undefined && options[name] !== false);
     if (given.length > 1) {

@@ -16,6 +16,8 @@ interface OptionBase {
 export type OptionSpec =
   | (OptionBase & { readonly kind: "flag" })
   | (OptionBase & { readonly kind: "text"; readonly placeholder: string })
+  /** May be given more than once. */
+  | (OptionBase & { readonly kind: "list"; readonly placeholder: string })
   | (OptionBase & { readonly kind: "choice"; readonly choices: readonly string[] })
   | (OptionBase & {
       readonly kind: "integer" | "number";
@@ -34,12 +36,26 @@ type ValueOf<S extends OptionSpec> = S extends { readonly kind: "flag" }
     ? number | undefined
     : S extends { readonly kind: "choice"; readonly choices: readonly (infer C)[] }
       ? C | undefined
-      : string | undefined;
+      : S extends { readonly kind: "list" }
+        ? readonly string[]
+        : string | undefined;
 
 /** What a command line said; an option that was not given is undefined, a flag false. */
 export interface Arguments<O extends OptionTable> {
   readonly options: { readonly [K in keyof O]: ValueOf<O[K]> };
   readonly positionals: readonly string[];
+}
+
+/** What the first word behind a command's name may be, where it has several. */
+export interface Action {
+  readonly name: string;
+  readonly summary: string;
+  /** What follows it in the usage line. */
+  readonly usage: string;
+  /** Words behind it at least and at most. */
+  readonly positionals: readonly [min: number, max: number];
+  /** Options of the command that it takes beside the common ones. */
+  readonly options: readonly string[];
 }
 
 export interface Command<O extends OptionTable = OptionTable> {
@@ -50,8 +66,9 @@ export interface Command<O extends OptionTable = OptionTable> {
   readonly options: O;
   /** Pairs and groups of options that cannot be given together, by long name. */
   readonly conflicts?: readonly (readonly string[])[];
-  /** Positional arguments at least and at most. */
+  /** Positional arguments at least and at most, the action among them. */
   readonly positionals: readonly [min: number, max: number];
+  readonly actions?: readonly Action[];
   /** Examples and rules, below the options in the help. */
   readonly epilogue?: string;
   /** Does the work. Throws DaemonError for whatever the person can mend. */

@@ -10,7 +10,7 @@ import { type ConfigInput, loadPlaces, type Places } from "../config.js";
 import { startDetached } from "../detach.js";
 import { type DaemonPlace, findDaemon, pollDaemon, stopDaemon } from "../instance.js";
 import { type Arguments, defineCommand, type OptionTable } from "./command.js";
-import { DAEMON_OPTIONS } from "./daemon-options.js";
+import { DAEMON_OPTIONS, daemonCommand } from "./daemon-options.js";
 import type { Io } from "./io.js";
 
 const ENTRY = fileURLToPath(new URL("../cli.js", import.meta.url));
@@ -54,34 +54,17 @@ async function stop(options: ConfigInput["flags"], io: Io): Promise<void> {
   io.say(`${io.program}: stopped, process ${pid}`);
 }
 
-export const startCommand = defineCommand({
-  name: "start",
-  summary: "start the daemon in the background",
-  usage: "[options]",
-  options: DAEMON_OPTIONS,
-  positionals: [0, 0],
-  run: ({ options }, io) => start(options, io),
+export const startCommand = daemonCommand("start", "start the daemon in the background", start);
+
+export const stopCommand = daemonCommand("stop", "stop the daemon", async (options, io) => {
+  await stop(options, io);
+  return EXIT.done;
 });
 
-export const stopCommand = defineCommand({
-  name: "stop",
-  summary: "stop the daemon",
-  usage: "[options]",
-  options: DAEMON_OPTIONS,
-  positionals: [0, 0],
-  async run({ options }, io) {
-    await stop(options, io);
-    return EXIT.done;
-  },
-});
-
-export const restartCommand = defineCommand({
-  name: "restart",
-  summary: "stop the daemon if it runs, and start it",
-  usage: "[options]",
-  options: DAEMON_OPTIONS,
-  positionals: [0, 0],
-  async run({ options }, io) {
+export const restartCommand = daemonCommand(
+  "restart",
+  "stop the daemon if it runs, and start it",
+  async (options, io) => {
     try {
       await stop(options, io);
     } catch (error) {
@@ -89,15 +72,12 @@ export const restartCommand = defineCommand({
     }
     return await start(options, io);
   },
-});
+);
 
-export const pollCommand = defineCommand({
-  name: "poll",
-  summary: "wait until the daemon has ended",
-  usage: "[options]",
-  options: DAEMON_OPTIONS,
-  positionals: [0, 0],
-  async run({ options }, io) {
+export const pollCommand = daemonCommand(
+  "poll",
+  "wait until the daemon has ended",
+  async (options, io) => {
     const holder = await pollDaemon(placeOf(loadPlaces(inputOf(options, io))));
     io.say(
       holder === undefined
@@ -106,7 +86,7 @@ export const pollCommand = defineCommand({
     );
     return EXIT.done;
   },
-});
+);
 
 const STATUS_OPTIONS = {
   ...DAEMON_OPTIONS,

@@ -1,7 +1,9 @@
 // Options of the daemon, which the older program took before its command word as well as after it.
 // Values stay text: config.ts joins them with the environment and the file, and judges all alike.
 
-import type { OptionTable } from "./command.js";
+import type { ExitCode } from "../../shared/base/errors.js";
+import { type Arguments, type Command, defineCommand, type OptionTable } from "./command.js";
+import type { Io } from "./io.js";
 
 export const DAEMON_OPTIONS = {
   config: { kind: "text", placeholder: "FILE", summary: "configuration file (TOML)" },
@@ -57,3 +59,21 @@ export const DAEMON_OPTIONS = {
   },
   "strangers-cpu": { kind: "text", placeholder: "CORES", summary: "for all strangers (0.25)" },
 } as const satisfies OptionTable;
+
+/** What was given of them. */
+export type DaemonFlags = Arguments<typeof DAEMON_OPTIONS>["options"];
+
+/** A command that takes the options of the daemon and nothing else. */
+export const daemonCommand = (
+  name: string,
+  summary: string,
+  run: (options: DaemonFlags, io: Io) => Promise<ExitCode>,
+): Command<typeof DAEMON_OPTIONS> =>
+  defineCommand({
+    name,
+    summary,
+    usage: "[options]",
+    options: DAEMON_OPTIONS,
+    positionals: [0, 0],
+    run: ({ options }, io) => run(options, io),
+  });

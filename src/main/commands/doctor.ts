@@ -11,6 +11,7 @@ import { checkNodeVersion } from "../process.js";
 import { DgramSocket, SOCKET_BUFFER_BYTES } from "../socket/dgram.js";
 import { defineCommand } from "./command.js";
 import { DAEMON_OPTIONS } from "./daemon-options.js";
+import { keyFindings } from "./doctor-keys.js";
 import type { Io } from "./io.js";
 
 type Verdict = "ok" | "note" | "trouble";
@@ -61,7 +62,7 @@ async function examine(
     findings.push(trouble("configuration", error));
   }
   if (config !== undefined) {
-    findings.push(await port(config), database(config));
+    findings.push(await port(config), database(config), ...keyFindings(config));
   }
   findings.push(await buffers(), clock(), memoryLock());
   return findings;

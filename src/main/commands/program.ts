@@ -4,6 +4,7 @@
 import { DaemonError, EXIT, type ExitCode, reasonOf } from "../../shared/base/errors.js";
 import { VERSION } from "../version.js";
 import {
+  actionOf,
   checkPositionals,
   commandHelp,
   completionsFor,
@@ -94,6 +95,7 @@ async function runCommand(
   }
   const parsed = parseArguments(program, command, line);
   checkPositionals(program, command, parsed.positionals);
+  actionOf(program, command, parsed);
   return await command.run(parsed, io);
 }
 

@@ -13,12 +13,12 @@ import { createLog, type Log } from "../log.js";
 import { type PidFile, writePidFile } from "../pid-file.js";
 import { dropPrivileges } from "../privileges.js";
 import { checkNodeVersion, hardenProcess } from "../process.js";
+import { reloadFailure, requireSources, sourcesOf } from "../reload-sources.js";
 import { wipeEnvironmentSecret } from "../secrets.js";
 import { SOCKET_BUFFER_BYTES } from "../socket/dgram.js";
 import { notifySystemd } from "../systemd.js";
 import { VERSION } from "../version.js";
-import { defineCommand } from "./command.js";
-import { DAEMON_OPTIONS } from "./daemon-options.js";
+import { daemonCommand } from "./daemon-options.js";
 import type { Io } from "./io.js";
 import { joined } from "./program.js";
 
@@ -29,13 +29,10 @@ const DEAF_MS_MAX = 5_000;
 /** Signals that ask for a clean stop. */
 const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGQUIT"] as const;
 
-export const runCommand = defineCommand({
-  name: "run",
-  summary: "run the daemon in the foreground",
-  usage: "[options]",
-  options: DAEMON_OPTIONS,
-  positionals: [0, 0],
-  async run({ options }, io): Promise<ExitCode> {
+export const runCommand = daemonCommand(
+  "run",
+  "run the daemon in the foreground",
+  async (options, io) => {
     try {
       hardenProcess();
       checkNodeVersion();
@@ -45,7 +42,7 @@ export const runCommand = defineCommand({
       return error instanceof DaemonError ? error.exitCode : EXIT.failed;
     }
   },
-});
+);
 
 /** One run of the daemon, from configuration to exit code. */
 class Service {
@@ -56,12 +53,16 @@ class Service {
   #log: Log | undefined;
   #lock: InstanceLock | undefined;
   #pidFile: PidFile | undefined;
+  readonly #sources: readonly string[];
+  /** Who the process has become, when root started it. */
+  #becameUser: string | undefined;
   #reloading: Promise<void> = Promise.resolve();
   #end: ((code: ExitCode) => void) | undefined;
 
   constructor(input: ConfigInput, io: Io) {
     this.#io = io;
     this.#config = loadConfig(input);
+    this.#sources = sourcesOf(this.#config, input.cwd);
     // A reload must not find in the environment what is no longer there.
     this.#input = { ...input, env: { ...input.env } };
     wipeEnvironmentSecret();
@@ -119,6 +120,7 @@ class Service {
         this.#pidFile = writePidFile(config.pidFile);
         const dropped = dropPrivileges(config.user, config.userIsExplicit);
         if (dropped.warning !== undefined) warnings.push(dropped.warning);
+        if (dropped.changed) this.#becameUser = config.user;
         this.#lock = holdInstanceLock(config.db);
         this.#log = createLog({ target: config.log, level: config.logLevel });
       },
@@ -181,7 +183,8 @@ class Service {
       await this.#daemon?.stop();
       this.#end?.(EXIT.done);
     } catch (error) {
-      this.#log?.error("the stop was not clean", { reason: reasonOf(error) });
+      const next = error instanceof DaemonError ? error.next : "";
+      this.#log?.error("the stop was not clean", { reason: reasonOf(error), next });
       this.#end?.(EXIT.failed);
     }
   }
@@ -193,6 +196,7 @@ class Service {
     void notifySystemd("RELOADING");
     try {
       log?.reopen();
+      requireSources(this.#sources);
       const { config, changed, restartOnly } = reloadConfig(this.#config, this.#input);
       await daemon.reload(daemonSettings(config));
       wipeSecrets(this.#config);
@@ -205,11 +209,8 @@ class Service {
         });
       }
     } catch (error) {
-      const next = error instanceof DaemonError ? error.next : "";
-      log?.error("nothing was reloaded; the daemon goes on as before", {
-        reason: reasonOf(error),
-        next,
-      });
+      const failure = reloadFailure(error, this.#becameUser);
+      log?.error("nothing was reloaded; the daemon goes on as before", failure);
     }
     void notifySystemd("READY");
   }
