@@ -128,5 +128,12 @@ export const DROP_REASONS = [
   "message_id_missing",
   "ack_unknown",
   "ack_other_ring",
+  "session_expired",
+  "counter_range",
+  "forgery_budget",
+  "hint_budget",
+  "handshake_busy",
+  "stamp_not_newer",
+  "classic_ended",
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];

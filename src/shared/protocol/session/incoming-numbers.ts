@@ -1,0 +1,64 @@
+// What a receiver remembers of the numbers of one boot of its peer: what is settled, what is stored,
+// what is under way. Bounded by ranges, not by numbers.
+
+import { NUMBER_RANGES_MAX, NUMBER_SPAN_NUMBERS } from "./limits.js";
+import { NumberRanges } from "./number-ranges.js";
+
+export class IncomingNumbers {
+  #below = 1;
+  readonly #stored = new NumberRanges(NUMBER_RANGES_MAX);
+  readonly #pending = new NumberRanges(NUMBER_RANGES_MAX);
+  #pendingCount = 0;
+
+  /** Every number below it is settled: copies of those are ignored. */
+  get below(): number {
+    return this.#below;
+  }
+  /** Messages that are neither stored nor refused. */
+  get pending(): number {
+    return this.#pendingCount;
+  }
+
+  /** False for a number that no honest peer gives. */
+  inRange(number: number): boolean {
+    return number >= 1 && number < this.#below + NUMBER_SPAN_NUMBERS;
+  }
+  isPending(number: number): boolean {
+    return this.#pending.has(number);
+  }
+  isStored(number: number): boolean {
+    return this.#stored.has(number);
+  }
+
+  /** A message begins; false when its number would make too many ranges. */
+  begin(number: number): boolean {
+    if (!this.#pending.add(number)) return false;
+    this.#pendingCount += 1;
+    return true;
+  }
+
+  /** It ended: stored, or refused. */
+  end(number: number, stored: boolean): void {
+    if (!this.#pending.has(number)) return;
+    this.#pendingCount -= 1;
+    // A split that finds no room leaves the number pending, which a copy then finds; SETTLED clears it.
+    if (!this.#pending.remove(number)) this.#pendingCount += 1;
+    if (stored && number >= this.#below) this.#stored.add(number);
+  }
+
+  /** SETTLED: true when it says something new. */
+  settle(below: number): boolean {
+    if (below <= this.#below) return false;
+    this.#below = below;
+    this.#stored.removeBelow(below);
+    return true;
+  }
+
+  /** A new boot of the peer counts from 1 again. */
+  restart(): void {
+    this.#below = 1;
+    this.#stored.clear();
+    this.#pending.clear();
+    this.#pendingCount = 0;
+  }
+}

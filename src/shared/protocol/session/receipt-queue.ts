@@ -1,0 +1,127 @@
+// Receipts on their way to a peer, in the order of the commits that made them. Each is kept until the
+// packet that carried it is acknowledged; a lost one goes to the end of the queue again. Only the
+// answer of the store appends here.
+
+import { RECEIPTS_QUEUED_MAX } from "./limits.js";
+
+const CAPACITY_INITIAL = 64;
+const STATE = { waiting: 0, sent: 1, done: 2 } as const;
+
+export class ReceiptQueue {
+  #numbers = new Float64Array(CAPACITY_INITIAL);
+  #digestsLow = new Uint32Array(CAPACITY_INITIAL);
+  #digestsHigh = new Uint32Array(CAPACITY_INITIAL);
+  #states = new Uint8Array(CAPACITY_INITIAL);
+  #mask = CAPACITY_INITIAL - 1;
+  /** Oldest that is not acknowledged, next to be written, next free: they count up, modulo 2^32. */
+  #head = 0;
+  #next = 0;
+  #tail = 0;
+
+  /** Receipts that wait to be written. */
+  get waiting(): number {
+    return (this.#tail - this.#next) >>> 0;
+  }
+  /** Position of the first that waits. */
+  get next(): number {
+    return this.#next;
+  }
+  get size(): number {
+    return (this.#tail - this.#head) >>> 0;
+  }
+
+  /** False when the queue is full: only a peer that repeats itself without end gets there. */
+  append(number: number, digestLow: number, digestHigh: number): boolean {
+    if (this.size >= RECEIPTS_QUEUED_MAX) return false;
+    if (this.size > this.#mask) this.#grow();
+    const at = this.#tail & this.#mask;
+    this.#numbers[at] = number;
+    this.#digestsLow[at] = digestLow;
+    this.#digestsHigh[at] = digestHigh;
+    this.#states[at] = STATE.waiting;
+    this.#tail = (this.#tail + 1) >>> 0;
+    return true;
+  }
+
+  numberAt(position: number): number {
+    return this.#numbers[position & this.#mask] as number;
+  }
+  digestLowAt(position: number): number {
+    return this.#digestsLow[position & this.#mask] as number;
+  }
+  digestHighAt(position: number): number {
+    return this.#digestsHigh[position & this.#mask] as number;
+  }
+
+  /** The first `count` that wait were written into a packet. */
+  sent(count: number): void {
+    for (let i = 0; i < count; i++) {
+      this.#states[this.#next & this.#mask] = STATE.sent;
+      this.#next = (this.#next + 1) >>> 0;
+    }
+  }
+
+  acknowledged(position: number, count: number): void {
+    for (let i = 0; i < count; i++) this.#states[(position + i) & this.#mask] = STATE.done;
+    this.#advance();
+  }
+
+  lost(position: number, count: number): void {
+    for (let i = 0; i < count; i++) {
+      const from = (position + i) & this.#mask;
+      this.#states[from] = STATE.done;
+      this.append(
+        this.#numbers[from] as number,
+        this.#digestsLow[from] as number,
+        this.#digestsHigh[from] as number,
+      );
+    }
+    this.#advance();
+  }
+
+  /** Sends again what was not acknowledged, in a session that knows nothing of the packets before. */
+  restart(): void {
+    const { size } = this;
+    const first = this.#head;
+    for (let i = 0; i < size; i++) {
+      const position = (first + i) >>> 0;
+      const at = position & this.#mask;
+      if (this.#states[at] === STATE.sent) this.lost(position, 1);
+    }
+  }
+
+  /** Another boot of the peer: nothing of the one before is asked for any more. */
+  clear(): void {
+    this.#head = this.#tail;
+    this.#next = this.#tail;
+  }
+
+  #advance(): void {
+    while (this.#head !== this.#next && this.#states[this.#head & this.#mask] === STATE.done) {
+      this.#head = (this.#head + 1) >>> 0;
+    }
+  }
+
+  #grow(): void {
+    const oldMask = this.#mask;
+    const [numbers, low, high, states] = [
+      this.#numbers,
+      this.#digestsLow,
+      this.#digestsHigh,
+      this.#states,
+    ];
+    const capacity = (oldMask + 1) * 2;
+    this.#mask = capacity - 1;
+    this.#numbers = new Float64Array(capacity);
+    this.#digestsLow = new Uint32Array(capacity);
+    this.#digestsHigh = new Uint32Array(capacity);
+    this.#states = new Uint8Array(capacity);
+    for (let at = this.#head; at !== this.#tail; at = (at + 1) >>> 0) {
+      const [from, to] = [at & oldMask, at & this.#mask];
+      this.#numbers[to] = numbers[from] as number;
+      this.#digestsLow[to] = low[from] as number;
+      this.#digestsHigh[to] = high[from] as number;
+      this.#states[to] = states[from] as number;
+    }
+  }
+}

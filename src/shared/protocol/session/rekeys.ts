@@ -1,0 +1,247 @@
+// Handshakes inside a live session: the same two messages in REKEY frames, bound to the session that
+// carries them. No stamps: nobody outside can repeat a packet of a session. One of ours and one of the
+// other end's may be open.
+
+import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
+import { decodeHandshakePayload, type HandshakePayload } from "./handshake-payload.js";
+import type { Agreed } from "./handshakes.js";
+import type { HandshakeResult, HandshakeSink, KeyRole } from "./ports.js";
+import type { Session } from "./session.js";
+import type { SessionIds } from "./session-ids.js";
+
+/** A rekey that is not through after this long is begun anew, ns. */
+const REKEY_LIFE_NS = 10 * NS_PER_SECOND;
+
+/** A REKEY frame that is to be written, again and again until its packet is acknowledged. */
+export interface RekeyFrame {
+  readonly type: 1 | 2;
+  readonly sessionId: number;
+  readonly answers: number;
+  readonly noise: Uint8Array;
+}
+
+interface Ours {
+  readonly sessionId: number;
+  readonly keySlot: number;
+  readonly role: KeyRole;
+  readonly parent: Session;
+  readonly until: Nanoseconds;
+}
+
+interface Theirs extends Ours {
+  readonly remoteId: number;
+  readonly payload: HandshakePayload;
+}
+
+export class Rekeys {
+  readonly #peer: number;
+  readonly #ids: SessionIds;
+  readonly #payload: () => Uint8Array;
+  #ours: Ours | undefined;
+  #theirs: Theirs | undefined;
+  readonly #frames = new Map<number, RekeyFrame>();
+  #waiting: RekeyFrame[] = [];
+
+  constructor(peer: number, ids: SessionIds, payload: () => Uint8Array) {
+    this.#peer = peer;
+    this.#ids = ids;
+    this.#payload = payload;
+  }
+
+  get pending(): boolean {
+    return this.#ours !== undefined;
+  }
+  get deadline(): Nanoseconds {
+    return nanoseconds(
+      Math.min(
+        this.#ours?.until ?? Number.POSITIVE_INFINITY,
+        this.#theirs?.until ?? Number.POSITIVE_INFINITY,
+      ),
+    );
+  }
+
+  /** Begins a rekey inside `parent`, unless one is open. */
+  begin(now: Nanoseconds, parent: Session, role: KeyRole, sink: HandshakeSink): void {
+    if (this.#ours !== undefined) return;
+    const ours: Ours = {
+      sessionId: this.#ids.localId(),
+      keySlot: this.#ids.keySlot(),
+      role,
+      parent,
+      until: nanoseconds(now + REKEY_LIFE_NS),
+    };
+    const taken = sink.initiate({
+      ...this.#order(parent, ours.sessionId),
+      role,
+      keySlot: ours.keySlot,
+      sessionId: ours.sessionId,
+      stampHigh: 0,
+      stampLow: 0,
+      payload: this.#payload(),
+    });
+    if (taken) this.#ours = ours;
+    else this.#ids.release(ours.sessionId, ours.keySlot);
+  }
+
+  handleTimeout(now: Nanoseconds, sink: HandshakeSink): void {
+    if (this.#ours !== undefined && this.#ours.until <= now)
+      this.#ours = this.#drop(this.#ours, sink);
+    if (this.#theirs !== undefined && this.#theirs.until <= now) {
+      this.#theirs = this.#drop(this.#theirs, sink);
+    }
+  }
+
+  /** The sessions of this peer are gone: nothing of this can go on. */
+  abandon(sink: HandshakeSink): void {
+    if (this.#ours !== undefined) this.#ours = this.#drop(this.#ours, sink);
+    if (this.#theirs !== undefined) this.#theirs = this.#drop(this.#theirs, sink);
+  }
+
+  /** A REKEY frame came in a packet of `session`. */
+  handleFrame(session: Session, frame: RekeyFrame, sink: HandshakeSink): void {
+    if (frame.type === 1 && this.#theirs !== undefined) return;
+    if (frame.type === 2 && this.#ours?.sessionId !== frame.answers) return;
+    sink.readRekey({
+      ...this.#order(session, frame.sessionId),
+      type: frame.type,
+      sessionId: frame.sessionId,
+      answers: frame.answers,
+      noise: frame.noise,
+    });
+  }
+
+  /** A worker answered; gives what was agreed, when that is it. */
+  handleResult(
+    now: Nanoseconds,
+    result: HandshakeResult,
+    parent: Session | undefined,
+    sink: HandshakeSink,
+  ): Agreed | undefined {
+    switch (result.kind) {
+      case "initiated":
+        if (this.#ours?.sessionId === result.tag) {
+          this.#send({ type: 1, sessionId: result.tag, answers: 0, noise: result.message.slice() });
+        }
+        return undefined;
+      case "initiation":
+        if (parent !== undefined) this.#answer(now, result, parent, sink);
+        return undefined;
+      case "responded":
+        return this.#responded(result);
+      case "completed":
+        return this.#completed(result);
+      case "stale":
+      case "refused":
+        return undefined;
+    }
+  }
+
+  // --- Frames -----------------------------------------------------------------------------------
+
+  /** The frame that is to be written next. */
+  get frame(): RekeyFrame | undefined {
+    return this.#waiting[0];
+  }
+  /** It was written; the packet notes the session id. */
+  sent(): void {
+    const frame = this.#waiting.shift();
+    if (frame !== undefined) this.#frames.set(frame.sessionId, frame);
+  }
+  acked(sessionId: number): void {
+    this.#frames.delete(sessionId);
+  }
+  lost(sessionId: number): void {
+    const frame = this.#frames.get(sessionId);
+    if (frame !== undefined) this.#waiting.push(frame);
+  }
+
+  // --- Steps ------------------------------------------------------------------------------------
+
+  #answer(now: Nanoseconds, result: HandshakeResult, parent: Session, sink: HandshakeSink): void {
+    const payload = decodeHandshakePayload(result.payload);
+    if (payload === undefined || this.#theirs !== undefined) return;
+    const theirs: Theirs = {
+      sessionId: this.#ids.localId(),
+      keySlot: this.#ids.keySlot(),
+      role: result.role,
+      parent,
+      until: nanoseconds(now + REKEY_LIFE_NS),
+      remoteId: result.remoteId,
+      payload,
+    };
+    const taken = sink.respond({
+      ...this.#order(parent, theirs.sessionId),
+      keySlot: theirs.keySlot,
+      remoteId: theirs.remoteId,
+      sessionId: theirs.sessionId,
+      stampHigh: 0,
+      stampLow: 0,
+      payload: this.#payload(),
+    });
+    if (taken) this.#theirs = theirs;
+    else this.#ids.release(theirs.sessionId, theirs.keySlot);
+  }
+
+  #responded(result: HandshakeResult): Agreed | undefined {
+    const theirs = this.#theirs;
+    if (theirs === undefined || theirs.sessionId !== result.tag) return undefined;
+    this.#theirs = undefined;
+    const { sessionId, remoteId } = theirs;
+    this.#send({ type: 2, sessionId, answers: remoteId, noise: result.message.slice() });
+    return agreedOf(theirs, remoteId, theirs.payload, false, result);
+  }
+
+  #completed(result: HandshakeResult): Agreed | undefined {
+    const ours = this.#ours;
+    const payload = decodeHandshakePayload(result.payload);
+    if (ours === undefined || ours.sessionId !== result.answers || payload === undefined) {
+      return undefined;
+    }
+    this.#ours = undefined;
+    return agreedOf(ours, result.remoteId, payload, true, result);
+  }
+
+  #send(frame: RekeyFrame): void {
+    this.#waiting.push(frame);
+  }
+
+  #drop(open: Ours, sink: HandshakeSink): undefined {
+    sink.forget(this.#peer, open.keySlot);
+    this.#ids.release(open.sessionId, open.keySlot);
+    this.#frames.delete(open.sessionId);
+    this.#waiting = this.#waiting.filter(({ sessionId }) => sessionId !== open.sessionId);
+    return undefined;
+  }
+
+  #order(parent: Session, tag: number) {
+    return {
+      peer: this.#peer,
+      affinity: this.#peer,
+      tag,
+      parentKeySlot: parent.keySlot,
+      address: "",
+      port: 0,
+    };
+  }
+}
+
+function agreedOf(
+  open: Ours,
+  remoteId: number,
+  payload: HandshakePayload,
+  initiator: boolean,
+  result: HandshakeResult,
+): Agreed {
+  return {
+    initiator,
+    role: open.role,
+    keySlot: open.keySlot,
+    localId: open.sessionId,
+    remoteId,
+    headerKeyOut: result.headerKeyOut.slice(),
+    headerKeyIn: result.headerKeyIn.slice(),
+    payload,
+    address: "",
+    port: 0,
+  };
+}

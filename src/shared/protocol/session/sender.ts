@@ -1,0 +1,401 @@
+// Messages on their way to one session peer: rows come from leases, are cut into pieces that fit into
+// packets, get their number when the first piece is written, and end with a receipt, a refusal, or
+// their expiry. Which bytes go next is decided for each packet. All rows live in Outgoing.
+
+import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
+import { nextDelay } from "../backoff.js";
+import { MESSAGE_ID_BYTES, RETRY_JITTER_SHARE } from "../constants.js";
+import { wordAt } from "../keyed-hash.js";
+import type { SettlementQueue } from "../settlement.js";
+import { Feed } from "./feed.js";
+import {
+  DIGEST_PIECE_BYTES,
+  MESSAGE_DIGEST_BYTES,
+  REFUSED_DELAY_FIRST_NS,
+  REFUSED_DELAY_MAX_NS,
+} from "./limits.js";
+import { MESSAGE_FLAG } from "./message-digest.js";
+import type { NumberRanges } from "./number-ranges.js";
+import { type Outgoing, STANDING } from "./outgoing.js";
+import { OutgoingStream } from "./outgoing-stream.js";
+import type { PacketBuilder } from "./packet-builder.js";
+import type { PayloadOrder, SessionRow } from "./ports.js";
+import { isPermanent, refusalSentence } from "./reasons.js";
+import { Flow } from "./send-queue.js";
+import { SettledNumbers } from "./settled-numbers.js";
+import { Transfer } from "./transfer.js";
+import { utf8Of } from "./utf8.js";
+
+/** After this long without a receipt the table says that the row was sent, ns. */
+const SHOW_AFTER_NS = NS_PER_SECOND;
+/** Expiry is looked at again after so long at most, ns. */
+const EXPIRY_LOOK_NS = 60 * NS_PER_SECOND;
+const EXPIRED_SENT = "expired, may have been delivered";
+const EXPIRED_UNSENT = "expired, not sent";
+
+interface StreamOut {
+  readonly flow: Flow;
+  readonly stream: OutgoingStream;
+}
+
+export class Sender {
+  readonly #peer: number;
+  readonly #out: Outgoing;
+  readonly #settlements: SettlementQueue;
+  readonly #uniform: () => number;
+  readonly #streams = new Map<string, StreamOut>();
+  readonly #feed: Feed;
+  /** What SETTLED is about. */
+  readonly settled = new SettledNumbers();
+  #rows = 0;
+  /** Wall ms since the epoch at the last input. */
+  #wallMs = 0;
+
+  constructor(options: {
+    readonly peer: number;
+    readonly outgoing: Outgoing;
+    readonly settlements: SettlementQueue;
+    /** Uniform in [0, 1): jitter only. */
+    readonly uniform: () => number;
+  }) {
+    this.#peer = options.peer;
+    this.#out = options.outgoing;
+    this.#settlements = options.settlements;
+    this.#uniform = options.uniform;
+    this.#feed = new Feed(options.outgoing, (slot, now) => {
+      if (this.#out.shown[slot] === 0) this.#wake(slot, now, now + SHOW_AFTER_NS);
+    });
+  }
+
+  /** Rows that are out for this peer. */
+  get rows(): number {
+    return this.#rows;
+  }
+  /** Bytes of their payloads in memory. */
+  get heldBytes(): number {
+    return this.#feed.payloads.heldBytes;
+  }
+  get unfinishedMessages(): number {
+    return this.#feed.credit.messages;
+  }
+
+  // --- From the store ---------------------------------------------------------------------------
+
+  /** Takes a leased row. The batch that it lies in must stay as it is: the row keeps a view of it. */
+  enqueue(now: Nanoseconds, wallNs: number, row: SessionRow): void {
+    this.#wallMs = wallNs / NS_PER_MS;
+    const slot = this.#out.add(this.#peer, row);
+    this.#rows += 1;
+    this.#feed.payloads.held(slot);
+    const flow = this.#flowFor(slot, row);
+    if (!row.inBatch) this.#out.transfers[slot] = new Transfer(row.total);
+    this.#out.standings[slot] = STANDING.queued;
+    this.#wake(slot, now, Number.POSITIVE_INFINITY);
+    this.#feed.queue.push(flow, this.#out.ticketOf(slot));
+    if (!row.inBatch) this.#feed.payloads.want(slot);
+  }
+
+  /** The next payload, or piece of one, that the store should read. */
+  pollRead(): PayloadOrder | undefined {
+    return this.#feed.payloads.poll();
+  }
+
+  /** What was read: undefined when the row is gone, or is another message by now. */
+  handleRead(
+    now: Nanoseconds,
+    ticket: number,
+    offset: number,
+    bytes: Uint8Array | undefined,
+  ): void {
+    const slot = this.#out.slotOf(ticket);
+    if (slot < 0) return;
+    if (bytes === undefined) {
+      this.#finish(slot, now, "gone");
+      return;
+    }
+    this.#feed.payloads.provide(slot, offset, bytes);
+    if (this.#out.standings[slot] === STANDING.reading) this.#enterRepairs(slot);
+    else if (this.#out.numbers[slot] === 0) this.#resume(slot);
+    if (this.#out.transfers[slot]?.large === true) this.#feed.payloads.want(slot);
+  }
+
+  // --- Packets ----------------------------------------------------------------------------------
+
+  /** Fills what room the packet has. True when it wrote something. */
+  write(now: Nanoseconds, wallNs: number, packet: PacketBuilder): boolean {
+    this.#wallMs = wallNs / NS_PER_MS;
+    return this.#feed.write(now, wallNs, packet);
+  }
+
+  /** A piece arrived at the other end. */
+  acked(ticket: number, offset: number, length: number): void {
+    const slot = this.#out.slotOf(ticket);
+    if (slot >= 0) this.#feed.payloads.acked(slot, offset, length);
+  }
+
+  /** A piece was lost. */
+  lost(ticket: number, offset: number, length: number): void {
+    const slot = this.#out.slotOf(ticket);
+    if (slot < 0 || this.#out.standings[slot] === STANDING.parked) return;
+    const transfer = this.#out.transfers[slot];
+    if (transfer === undefined || transfer.lost(offset, length)) this.#requeue(slot);
+  }
+
+  // --- Frames -----------------------------------------------------------------------------------
+
+  /** False: the digest is not that of the message, which somebody should hear of. */
+  handleReceipt(now: Nanoseconds, number: number, digestLow: number, digestHigh: number): boolean {
+    const slot = this.#feed.numbers.find(number);
+    if (slot < 0) return true;
+    if (!this.#digestFits(slot, digestLow, digestHigh)) return false;
+    this.#settlements.acknowledge(
+      this.#out.rowIds[slot] as number,
+      this.#out.generations[slot] as number,
+    );
+    this.#finish(slot, now, "acknowledged");
+    return true;
+  }
+
+  /** A refusal, for good or for a while. False: as with a receipt. */
+  handleRefusal(
+    now: Nanoseconds,
+    number: number,
+    digestLow: number,
+    digestHigh: number,
+    reason: number,
+    delayNs: number,
+  ): boolean {
+    const slot = this.#feed.numbers.find(number);
+    if (slot < 0) return true;
+    if (!isPermanent(reason)) this.#postpone(slot, now, delayNs);
+    else if (this.#digestFits(slot, digestLow, digestHigh)) {
+      this.#fail(slot, now, refusalSentence(reason));
+    } else return false;
+    return true;
+  }
+
+  /** What of a large message is on the other end's disk. */
+  handleHave(
+    bytes: Uint8Array,
+    idAt: number,
+    digestAt: number,
+    total: number,
+    ranges: NumberRanges,
+    dropped: boolean,
+  ): void {
+    for (const slot of this.#feed.numbers.slots()) {
+      const transfer = this.#out.transfers[slot];
+      if (
+        transfer === undefined ||
+        !equal(this.#out.ids, slot * MESSAGE_ID_BYTES, bytes, idAt, MESSAGE_ID_BYTES)
+      )
+        continue;
+      const at = slot * MESSAGE_DIGEST_BYTES;
+      const same =
+        total === transfer.total &&
+        equal(this.#out.digests, at, bytes, digestAt, DIGEST_PIECE_BYTES);
+      if (same) transfer.have(ranges, dropped);
+      else transfer.restart();
+      this.#requeue(slot);
+    }
+  }
+
+  handleCredit(messages: number, bytes: number): void {
+    this.#feed.credit.raise(messages, bytes);
+  }
+
+  // --- Sessions ---------------------------------------------------------------------------------
+
+  /**
+   * A session is there. `fresh`: made outside of an earlier one, so nobody knows what of the packets
+   * before arrived, and every message without receipt is sent again.
+   */
+  sessionUp(fresh: boolean, creditMessages: number, creditBytes: number): void {
+    this.#feed.credit.reset(creditMessages, creditBytes);
+    if (!fresh) return;
+    for (const slot of this.#feed.numbers.slots()) {
+      this.#out.transfers[slot]?.restart();
+      if (this.#out.standings[slot] !== STANDING.parked) this.#requeue(slot);
+    }
+    this.settled.untold();
+  }
+
+  // --- Time, settlement -------------------------------------------------------------------------
+
+  /** The deadline of a slot has come. */
+  handleDue(slot: number, now: Nanoseconds, wallNs: number): void {
+    this.#wallMs = wallNs / NS_PER_MS;
+    const out = this.#out;
+    if ((out.expiresAt[slot] as number) <= this.#wallMs) {
+      this.#fail(slot, now, out.released[slot] === 1 ? EXPIRED_SENT : EXPIRED_UNSENT);
+      return;
+    }
+    if (out.standings[slot] === STANDING.parked) {
+      this.#unpark(slot);
+      out.standings[slot] = STANDING.flying;
+      this.#requeue(slot);
+    } else if (out.released[slot] === 1 && out.shown[slot] === 0) this.#show(slot, now);
+    this.#wake(slot, now, Number.POSITIVE_INFINITY);
+  }
+
+  /**
+   * The settlement that was taken is committed. What was skipped in a stream may hold up what the
+   * other end has of it already: the first message behind goes again, with the new base.
+   */
+  handleCommitted(now: Nanoseconds): void {
+    this.settled.committed(now);
+    for (const { stream } of this.#streams.values()) {
+      if (!stream.commit()) continue;
+      const slot = stream.firstOwed((each) => this.#out.sequences[each] as number);
+      if (slot < 0 || this.#out.standings[slot] !== STANDING.flying) continue;
+      this.#out.transfers[slot]?.lost(0, 1);
+      this.#requeue(slot);
+    }
+  }
+
+  /** What became final until now is in the settlement that the store takes. */
+  handleTaken(): void {
+    this.settled.taken();
+    for (const { stream } of this.#streams.values()) stream.taken();
+  }
+
+  // --- Steps of a row's life --------------------------------------------------------------------
+
+  /** Bytes of a message are to be written again; its payload is asked for if it was dropped. */
+  #requeue(slot: number): void {
+    const out = this.#out;
+    if (out.standings[slot] !== STANDING.flying) return;
+    const atHand = out.transfers[slot]?.large === true || out.sources[slot] !== undefined;
+    if (atHand) this.#enterRepairs(slot);
+    else {
+      out.standings[slot] = STANDING.reading;
+      this.#feed.payloads.want(slot);
+    }
+  }
+
+  #enterRepairs(slot: number): void {
+    this.#out.standings[slot] = STANDING.queued;
+    this.#feed.queue.repair(this.#out.priorities[slot] as number, this.#out.ticketOf(slot));
+  }
+
+  #fail(slot: number, now: Nanoseconds, reason: string): void {
+    const { rowIds, generations } = this.#out;
+    this.#settlements.fail(rowIds[slot] as number, generations[slot] as number, reason);
+    this.#finish(slot, now, "failed");
+  }
+
+  /** The row needs nothing more: its final state is on its way to the store, or it is gone there. */
+  #finish(slot: number, now: Nanoseconds, how: "acknowledged" | "failed" | "gone"): void {
+    const out = this.#out;
+    const number = out.numbers[slot] as number;
+    const settling = how !== "gone";
+    if (out.standings[slot] === STANDING.parked) this.#unpark(slot);
+    else if (number === 0) this.#resume(slot);
+    const sequence = out.sequences[slot] as number;
+    out.streams[slot]?.finish(slot, sequence, settling, how === "acknowledged");
+    if (number !== 0) {
+      this.#feed.numbers.delete(number);
+      if (settling) this.settled.final(number);
+      else this.settled.gone(number, now);
+    }
+    this.#feed.credit.uncount(this.#out, slot);
+    this.#feed.payloads.drop(slot);
+    this.#rows -= 1;
+    out.remove(slot);
+  }
+
+  /** What waited behind this row may go. */
+  #resume(slot: number): void {
+    const stream = this.#out.streams[slot];
+    const priority = this.#out.priorities[slot] as number;
+    this.#feed.queue.enter(
+      stream === undefined ? this.#feed.queue.unordered(priority) : this.#flowOf(stream),
+    );
+  }
+
+  #unpark(slot: number): void {
+    const stream = this.#out.streams[slot];
+    if (stream === undefined) return;
+    stream.postponed -= 1;
+    this.#feed.queue.enter(this.#flowOf(stream));
+  }
+
+  /** Refused for a while: it keeps its number, and goes again when its own time has come. */
+  #postpone(slot: number, now: Nanoseconds, delayNs: number): void {
+    const out = this.#out;
+    const step = out.backoffs[slot] as number;
+    out.backoffs[slot] = Math.min(31, step + 1);
+    const delay = nextDelay({
+      attempt: step,
+      first: nanoseconds(Math.max(delayNs, REFUSED_DELAY_FIRST_NS)),
+      max: nanoseconds(Math.max(delayNs, REFUSED_DELAY_MAX_NS)),
+      jitterShare: RETRY_JITTER_SHARE,
+      random: this.#uniform(),
+    });
+    this.#feed.credit.uncount(this.#out, slot);
+    this.#feed.payloads.drop(slot);
+    out.transfers[slot]?.restart();
+    if (out.standings[slot] === STANDING.parked) this.#unpark(slot);
+    out.standings[slot] = STANDING.parked;
+    const stream = out.streams[slot];
+    if (stream !== undefined) stream.postponed += 1;
+    out.attempts[slot] = (out.attempts[slot] as number) + 1;
+    this.#tell(slot, now, now + delay);
+    this.#wake(slot, now, now + delay);
+  }
+
+  /** The table says that the row was sent, once it waits longer than a round trip should take. */
+  #show(slot: number, now: Nanoseconds): void {
+    this.#out.shown[slot] = 1;
+    this.#tell(slot, now, now + SHOW_AFTER_NS);
+  }
+
+  #tell(slot: number, now: Nanoseconds, nextAt: number): void {
+    const out = this.#out;
+    this.#settlements.wait(
+      out.rowIds[slot] as number,
+      out.generations[slot] as number,
+      out.attempts[slot] as number,
+      this.#wallMs - (now - (out.sentAt[slot] as number)) / NS_PER_MS,
+      this.#wallMs + (nextAt - now) / NS_PER_MS,
+    );
+  }
+
+  /** Wakes the slot at `at`, or when its message expires. */
+  #wake(slot: number, now: Nanoseconds, at: number): void {
+    const expiresInMs = (this.#out.expiresAt[slot] as number) - this.#wallMs;
+    // Not in one sleep: a wall clock may be set while it lasts.
+    const look = Math.min(Math.max(0, expiresInMs) * NS_PER_MS, EXPIRY_LOOK_NS);
+    this.#out.wakeAt(slot, Math.min(at, now + look));
+  }
+
+  /** The flow of a new row. A stream's first message decides the priority of all behind it. */
+  #flowFor(slot: number, row: SessionRow): Flow {
+    if ((row.flags & MESSAGE_FLAG.ordered) === 0) return this.#feed.queue.unordered(row.priority);
+    let known = this.#streams.get(row.stream);
+    if (known === undefined) {
+      const stream = new OutgoingStream(row.stream, utf8Of(row.stream));
+      known = { flow: new Flow(row.priority), stream };
+      this.#streams.set(row.stream, known);
+    }
+    known.stream.enter(slot);
+    this.#out.streams[slot] = known.stream;
+    this.#out.priorities[slot] = known.flow.priority;
+    return known.flow;
+  }
+
+  #flowOf(stream: OutgoingStream): Flow {
+    return (this.#streams.get(stream.key) as StreamOut).flow;
+  }
+
+  #digestFits(slot: number, low: number, high: number): boolean {
+    const { digests } = this.#out;
+    const at = slot * MESSAGE_DIGEST_BYTES;
+    return wordAt(digests, at) === low && wordAt(digests, at + 4) === high;
+  }
+}
+
+function equal(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (a[aAt + i] !== b[bAt + i]) return false;
+  return true;
+}

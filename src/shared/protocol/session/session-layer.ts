@@ -1,0 +1,383 @@
+// All peers that speak sessions, behind the one socket: which session a packet belongs to, whose
+// handshake a datagram is, who writes next, who must be woken. The only object of the session protocol
+// that the Endpoint knows. Inputs are handle*, outputs poll*, as there.
+
+import { assert } from "../../base/assert.js";
+import type { DropReason } from "../../base/errors.js";
+import { type Nanoseconds, nanoseconds } from "../../base/units.js";
+import { DeadlineHeap } from "../deadline-heap.js";
+import type { SettlementQueue } from "../settlement.js";
+import { shareOf } from "./credit-share.js";
+import type { FrameSinks } from "./frame-handler.js";
+import type { HandshakePlace, StampOrder } from "./handshakes.js";
+import { HintGate } from "./hint-gate.js";
+import type { SpoolFound } from "./incoming-files.js";
+import { BOOT_ID_BYTES } from "./limits.js";
+import { Outgoing } from "./outgoing.js";
+import { PACKET_BYTES_MIN, sessionIdAt } from "./packet.js";
+import { compareKeys } from "./pair-keys.js";
+import type { PeerEvents, SpeakingPeerConfig } from "./peer-surroundings.js";
+import {
+  type DeliveredRecord,
+  type DeliverySink,
+  type HandshakeResult,
+  type HandshakeSink,
+  NO_KEY_SLOT,
+  type OpenedSessionPacket,
+  type PacketOpenSink,
+  type PacketSink,
+  type PayloadOrder,
+  type SealedSessionPacket,
+  type SessionRow,
+} from "./ports.js";
+import { CLOSING, closingSentence } from "./reasons.js";
+import { ReassemblyBudget } from "./reassembly.js";
+import type { Session } from "./session.js";
+import { SessionIds } from "./session-ids.js";
+import { SessionPeer } from "./session-peer.js";
+import { TicketQueue } from "./ticket-queue.js";
+
+/** Peers that speak sessions, at most. */
+export const SESSION_PEERS_MAX = 4_096;
+
+export interface LayerEvents {
+  /** One line for the log, rare: closed sessions, receipts that do not fit. */
+  readonly onReport: (sentence: string) => void;
+}
+
+export interface LayerPeer {
+  readonly config: SpeakingPeerConfig;
+  /** Durable stamps of earlier runs. */
+  readonly stamps: StampOrder;
+  /** Large messages that an earlier run left unfinished. */
+  readonly spools: readonly SpoolFound[];
+}
+
+export interface LayerOptions {
+  readonly now: Nanoseconds;
+  readonly random: (into: Uint8Array) => void;
+  /** Uniform in [0, 1): jitter only. */
+  readonly uniform: () => number;
+  readonly settlements: SettlementQueue;
+  readonly ownPublicKey: Uint8Array;
+  /** The index of a peer here is its index in everything that names it. */
+  readonly peers: readonly LayerPeer[];
+  readonly events: LayerEvents;
+}
+
+export interface PeerStamps extends StampOrder {
+  readonly peer: number;
+}
+
+export class SessionLayer {
+  readonly outgoing = new Outgoing();
+  /** 8 bytes, drawn at this start. */
+  readonly boot = new Uint8Array(BOOT_ID_BYTES);
+  readonly #events: LayerEvents;
+  readonly #ids: SessionIds;
+  readonly #hints = new HintGate();
+  readonly #peers: readonly SessionPeer[];
+  readonly #sessions = new Map<number, Session>();
+  /** Peers that may have something to write, each once, in turn. */
+  readonly #ready = new TicketQueue();
+  readonly #isReady: Uint8Array;
+  readonly #deadlines = new DeadlineHeap(SESSION_PEERS_MAX);
+  #gone: Session[] = [];
+  readonly #confirmed = new Set<number>();
+
+  constructor(options: LayerOptions) {
+    const { peers, random, now } = options;
+    assert(peers.length <= SESSION_PEERS_MAX, "the configuration bounds the peers");
+    this.#events = options.events;
+    this.#ids = new SessionIds(random);
+    this.#isReady = new Uint8Array(peers.length);
+    random(this.boot);
+    const shared = {
+      boot: this.boot,
+      ids: this.#ids,
+      outgoing: this.outgoing,
+      settlements: options.settlements,
+      budget: new ReassemblyBudget(),
+      random,
+      uniform: options.uniform,
+    };
+    const events = this.#peerEvents();
+    this.#peers = peers.map(({ config, stamps, spools }, index) => {
+      const share = shareOf(peers.length, config.limits);
+      const peer = new SessionPeer({
+        index,
+        now,
+        config,
+        ownKeyIsLower: compareKeys(options.ownPublicKey, config.publicKey) < 0,
+        creditMessages: share.messages,
+        creditBytes: share.bytes,
+        stamps,
+        shared,
+        events,
+      });
+      for (const spool of spools) peer.receiver.resume(spool);
+      return peer;
+    });
+    for (const { index } of this.#peers) this.#touch(index);
+  }
+
+  get peers(): readonly SessionPeer[] {
+    return this.#peers;
+  }
+
+  /** Incoming hint keys of every peer, from the workers that derived them. */
+  handleHintKeys(keys: readonly (readonly Uint8Array[])[]): void {
+    this.#hints.configure(keys);
+  }
+
+  // --- Datagrams in -----------------------------------------------------------------------------
+
+  /** Takes a datagram, or says why not; "classic": nothing of it is of a session. */
+  handleDatagram(
+    now: Nanoseconds,
+    datagram: Uint8Array,
+    address: string,
+    port: number,
+    packets: PacketOpenSink,
+    handshakes: HandshakeSink,
+  ): DropReason | "classic" | undefined {
+    if (datagram.length < PACKET_BYTES_MIN) return "classic";
+    const session = this.#sessions.get(sessionIdAt(datagram, 0));
+    if (session !== undefined) {
+      const peer = this.#peerOf(session.peer);
+      return peer.handlePacket(now, session, datagram, address, port, packets);
+    }
+    const index = this.#hints.peerOf(now, datagram, address, port);
+    if (index === -1) return "classic";
+    if (index < 0) return "hint_budget";
+    const peer = this.#peerOf(index);
+    const taken = peer.handshakes.read(datagram, { address, port }, handshakes);
+    return taken ? undefined : "handshake_busy";
+  }
+
+  /** A worker found the tag of a packet in order. */
+  handleOpened(
+    now: Nanoseconds,
+    wallNs: number,
+    packet: OpenedSessionPacket,
+    sinks: FrameSinks,
+  ): DropReason | undefined {
+    const session = this.#sessions.get(packet.tag);
+    if (session === undefined) return "session_expired";
+    const peer = this.#peerOf(session.peer);
+    const dropped = peer.handleOpened(now, wallNs, session, packet, sinks);
+    if (dropped === undefined) this.#hints.heard(session.peer, packet.address, packet.port);
+    this.#touch(session.peer);
+    return dropped;
+  }
+
+  /** A worker found the tag of a packet wrong. */
+  handleRefused(now: Nanoseconds, tag: number): void {
+    const session = this.#sessions.get(tag);
+    if (session !== undefined) this.#peerOf(session.peer).handleRefused(now, session);
+  }
+
+  // --- Packets out ------------------------------------------------------------------------------
+
+  /** Writes the next packet of whoever's turn it is; false when nobody has one. */
+  pollSeal(now: Nanoseconds, wallNs: number, sink: PacketSink): boolean {
+    while (this.#ready.size > 0) {
+      const index = this.#ready.first;
+      this.#ready.shift();
+      const peer = this.#peerOf(index);
+      if (peer.pollSeal(now, wallNs, sink)) {
+        this.#ready.push(index);
+        return true;
+      }
+      this.#isReady[index] = 0;
+      this.#deadlines.set(index, peer.deadline(now));
+    }
+    return false;
+  }
+
+  /** A worker sealed a packet; true: it may leave. */
+  handleSealed(packet: SealedSessionPacket): boolean {
+    const session = this.#sessions.get(packet.tag);
+    if (session === undefined) return false;
+    this.#peerOf(session.peer).handleSealed(session, packet.bytes, packet.at, packet.length);
+    return true;
+  }
+
+  // --- Handshakes -------------------------------------------------------------------------------
+
+  /** A worker answered a handshake job; true: its message is a datagram that is to leave. */
+  handleHandshake(
+    now: Nanoseconds,
+    wallNs: number,
+    result: HandshakeResult,
+    sink: HandshakeSink,
+  ): boolean {
+    const peer = this.#peers[result.peer];
+    if (peer === undefined) return false;
+    peer.handleResult(now, wallNs, result, sink);
+    this.#touch(result.peer);
+    const sends = result.kind === "initiated" || result.kind === "responded";
+    return sends && result.parentKeySlot === NO_KEY_SLOT;
+  }
+
+  /** Stamps that the store should commit. */
+  pollStamp(): PeerStamps | undefined {
+    for (const peer of this.#peers) {
+      const order = peer.handshakes.pollStamp();
+      if (order !== undefined) return { peer: peer.index, ...order };
+    }
+    return undefined;
+  }
+
+  /** They are committed and synced. */
+  handleStamped(now: Nanoseconds, { peer, ...stamps }: PeerStamps, sink: HandshakeSink): void {
+    this.#peers[peer]?.handleStamped(now, stamps, sink);
+    this.#touch(peer);
+  }
+
+  /** Where a peer may be: addresses of the configuration, and what its names resolved to. */
+  handlePlaces(now: Nanoseconds, peer: number, places: readonly HandshakePlace[]): void {
+    this.#peerOf(peer).handlePlaces(now, places);
+    this.#touch(peer);
+  }
+
+  /** A peer with mail waiting, or heard of lately, should know that we are back. */
+  announce(now: Nanoseconds, peer: number): void {
+    this.#peerOf(peer).announce(now);
+    this.#touch(peer);
+  }
+
+  // --- The store --------------------------------------------------------------------------------
+
+  /** Takes a leased row for a peer. The batch that it lies in must stay as it is. */
+  handleRow(now: Nanoseconds, wallNs: number, peer: number, row: SessionRow): void {
+    this.#peerOf(peer).sender.enqueue(now, wallNs, row);
+    this.#stir(peer);
+  }
+
+  /** A payload, or a piece of one, that the store should read. */
+  pollRead(): PayloadOrder | undefined {
+    for (const peer of this.#peers) {
+      const order = peer.sender.pollRead();
+      if (order !== undefined) return order;
+    }
+    return undefined;
+  }
+
+  /** It was read; undefined: the row is gone, or another message by now. */
+  handleRead(now: Nanoseconds, tag: number, offset: number, bytes: Uint8Array | undefined): void {
+    const slot = this.outgoing.slotOf(tag);
+    if (slot < 0) return;
+    const peer = this.outgoing.peers[slot] as number;
+    this.#peerOf(peer).sender.handleRead(now, tag, offset, bytes);
+    this.#stir(peer);
+  }
+
+  /** The store answered for a record that was delivered to it. */
+  handleDelivered(record: DeliveredRecord, sink: DeliverySink): void {
+    this.#peers[record.peer]?.receiver.handleDelivered(record, sink);
+    this.#stir(record.peer);
+  }
+
+  /** There is room towards the store again. */
+  handleRoom(sink: DeliverySink): void {
+    for (const { receiver } of this.#peers) receiver.handleRoom(sink);
+  }
+
+  /** The store takes the settlements that are queued; and, later: they are committed. */
+  handleTaken(): void {
+    for (const { sender } of this.#peers) sender.handleTaken();
+  }
+  handleCommitted(now: Nanoseconds): void {
+    for (const { index, sender } of this.#peers) {
+      sender.handleCommitted(now);
+      this.#stir(index);
+    }
+  }
+
+  /** A peer whose first session in this run is confirmed. */
+  pollConfirmed(): number | undefined {
+    for (const peer of this.#confirmed) {
+      this.#confirmed.delete(peer);
+      return peer;
+    }
+    return undefined;
+  }
+
+  // --- Time -------------------------------------------------------------------------------------
+
+  handleTimeout(now: Nanoseconds, wallNs: number, sink: HandshakeSink): void {
+    for (let slot = this.outgoing.due(now); slot >= 0; slot = this.outgoing.due(now)) {
+      const peer = this.outgoing.peers[slot] as number;
+      this.#peerOf(peer).sender.handleDue(slot, now, wallNs);
+      this.#stir(peer);
+    }
+    while (this.#deadlines.size > 0 && this.#deadlines.peekAt() <= now) {
+      const index = this.#deadlines.peekSlot();
+      this.#deadlines.remove(index);
+      this.#peerOf(index).handleTimeout(now, wallNs, sink);
+      this.#touch(index);
+    }
+    for (const session of this.#gone) {
+      sink.forget(session.peer, session.keySlot);
+      this.#ids.release(session.localId, session.keySlot);
+    }
+    this.#gone = [];
+  }
+
+  pollDeadline(): Nanoseconds {
+    return nanoseconds(Math.min(this.#deadlines.peekAt(), this.outgoing.nextDeadline));
+  }
+
+  /** A clean stop: every session is closed; the packets that say so are written by pollSeal. */
+  stop(now: Nanoseconds): void {
+    for (const peer of this.#peers) {
+      peer.stop(now);
+      this.#touch(peer.index);
+    }
+  }
+
+  // --- Steps ------------------------------------------------------------------------------------
+
+  #peerOf(index: number): SessionPeer {
+    const peer = this.#peers[index];
+    assert(peer !== undefined, "an index names a peer");
+    return peer;
+  }
+
+  /** Something arrived that the peer may have to write about. */
+  #stir(index: number): void {
+    this.#peerOf(index).stir();
+    this.#touch(index);
+  }
+
+  /** The peer's turn comes, in pollSeal; its deadline is asked for when the turn is over. */
+  #touch(index: number): void {
+    if (this.#isReady[index] === 1) return;
+    this.#isReady[index] = 1;
+    this.#ready.push(index);
+  }
+
+  #peerEvents(): PeerEvents {
+    const report = (peer: number, what: string): void =>
+      this.#events.onReport(`${this.#peerOf(peer).config.name}: ${what}`);
+    return {
+      onSession: (session) => this.#sessions.set(session.localId, session),
+      onGone: (session) => {
+        this.#sessions.delete(session.localId);
+        this.#gone.push(session);
+        this.#hints.moved(session.peer, this.#peerOf(session.peer).session !== undefined);
+      },
+      onConfirmed: (peer) => {
+        this.#hints.moved(peer, true);
+        this.#confirmed.add(peer);
+      },
+      onClosed: (peer, reason, ours) => {
+        if (reason === CLOSING.stop) return;
+        report(peer, `session closed by ${ours ? "us" : "the peer"}: ${closingSentence(reason)}`);
+      },
+      onKeys: () => {},
+      onMismatch: (peer) => report(peer, "a receipt names a message of ours with another digest"),
+    };
+  }
+}

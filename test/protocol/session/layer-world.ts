@@ -1,0 +1,680 @@
+// Two hosts of the session core in virtual time, with symbolic cryptography (what was sealed is found
+// again by its exact bytes, and by nothing else), a network that the test rules, and a store that
+// dedupes by message id and answers after a delay.
+
+import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../../../src/shared/base/units.js";
+import { putWordBig } from "../../../src/shared/protocol/session/byte-order.js";
+import type { FrameSinks } from "../../../src/shared/protocol/session/frame-handler.js";
+import {
+  PACKET_HEADER_BYTES,
+  putPacketHeader,
+} from "../../../src/shared/protocol/session/packet.js";
+import type { SpeakingPeerConfig } from "../../../src/shared/protocol/session/peer-surroundings.js";
+import {
+  DELIVERED,
+  type DeliveredRecord,
+  type DeliverySink,
+  type HandshakeResult,
+  type HandshakeSink,
+  KEY_ROLE,
+  type MessageDelivery,
+  NO_KEY_SLOT,
+  type PacketOpenSink,
+  type PacketSink,
+  type PieceDelivery,
+  type SessionRow,
+} from "../../../src/shared/protocol/session/ports.js";
+import { SessionLayer } from "../../../src/shared/protocol/session/session-layer.js";
+import { SipHash } from "../../../src/shared/protocol/session/siphash.js";
+import { SettlementQueue } from "../../../src/shared/protocol/settlement.js";
+
+/** What is sealed in the world, by its exact bytes. */
+interface Sealed {
+  readonly key: string;
+  readonly plain: Uint8Array;
+}
+interface Greeting {
+  readonly type: 1 | 2;
+  readonly from: number;
+  readonly sessionId: number;
+  readonly answers: number;
+  readonly stamp: bigint;
+  readonly payload: Uint8Array;
+  readonly keys: string;
+  readonly headers: readonly [Uint8Array, Uint8Array];
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+export class Random {
+  #state: number;
+  constructor(seed: number) {
+    this.#state = (seed * 2_654_435_761 + 1) >>> 0;
+  }
+  next(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let t = this.#state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  }
+  readonly bytes = (into: Uint8Array): void => {
+    for (let i = 0; i < into.length; i++) into[i] = Math.floor(this.next() * 256);
+  };
+}
+
+export interface WorldOptions {
+  readonly seed: number;
+  /** Decides what happens to a datagram: delays in ms, one for each copy; none: lost. */
+  readonly network?: (random: Random, bytes: number) => readonly number[];
+  readonly storeDelayMs?: number;
+}
+
+export class LayerWorld {
+  readonly random: Random;
+  readonly hosts: readonly [LayerHost, LayerHost];
+  readonly sealed = new Map<string, Sealed>();
+  readonly greetings = new Map<string, Greeting>();
+  readonly options: WorldOptions;
+  now = 0;
+  datagrams = 0;
+  /** Sorted, soonest last. */
+  #events: { at: number; order: number; run: () => void }[] = [];
+  #order = 0;
+
+  constructor(options: WorldOptions) {
+    this.options = options;
+    this.random = new Random(options.seed);
+    const keys = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)] as const;
+    const hints = [new Uint8Array(16).fill(3), new Uint8Array(16).fill(4)] as const;
+    this.hosts = [new LayerHost(this, 0, keys, hints), new LayerHost(this, 1, keys, hints)];
+  }
+
+  after(delayMs: number, run: () => void): void {
+    this.#order += 1;
+    const at = this.now + delayMs * NS_PER_MS;
+    let low = 0;
+    let high = this.#events.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const other = this.#events[middle] as { at: number };
+      if (other.at > at) low = middle + 1;
+      else high = middle;
+    }
+    this.#events.splice(low, 0, { at, order: this.#order, run });
+  }
+
+  /** Every datagram that ever left a host, for who records them. */
+  readonly record: { readonly from: number; readonly datagram: Uint8Array }[] = [];
+
+  transmit(from: number, datagram: Uint8Array, address: string): void {
+    this.datagrams += 1;
+    if (!(this.hosts[from] as LayerHost).up) return;
+    this.record.push({ from, datagram: datagram.slice() });
+    const delays = this.options.network?.(this.random, datagram.length) ?? [1];
+    for (const delay of delays) {
+      this.after(delay, () => this.hosts[1 - from]?.receive(datagram, address));
+    }
+  }
+
+  /** Runs until nothing is left to do before `untilMs`, or `done` says so. */
+  run(untilMs: number, done: () => boolean = () => false): void {
+    for (const host of this.hosts) host.pump();
+    let turns = 0;
+    while (!done()) {
+      const next = this.#events.at(-1);
+      const deadline = Math.min(
+        ...this.hosts.filter(({ up }) => up).map((host) => host.layer.pollDeadline()),
+      );
+      const at = Math.max(this.now, Math.min(deadline, next?.at ?? Number.POSITIVE_INFINITY));
+      if (at > untilMs * NS_PER_MS) {
+        this.now = untilMs * NS_PER_MS;
+        return;
+      }
+      turns = at === this.now ? turns + 1 : 0;
+      if (turns > 10_000) throw new Error(`time stands still at ${at / NS_PER_MS} ms`);
+      this.now = at;
+      if (next !== undefined && next.at <= at) {
+        this.#events.pop();
+        next.run();
+      }
+      for (const host of this.hosts) host.pump();
+    }
+  }
+}
+
+export interface Stored {
+  readonly id: string;
+  readonly payload: Uint8Array;
+  readonly stream: string;
+  readonly sequence: number;
+  readonly gapFirst: number;
+  readonly gapLast: number;
+}
+
+export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, DeliverySink {
+  layer: SessionLayer;
+  settlements = new SettlementQueue();
+  /** What survives a restart beside `stored`: the stamps, and the rows that are not final. */
+  readonly stamps = { sent: 0n, accepted: 0n };
+  readonly rows = new Map<number, { payload: Uint8Array; more: Partial<SessionRow> }>();
+  /** Where the other host is told to be, and where this one is. */
+  address: string;
+  up = true;
+  #life = 0;
+  readonly stored: Stored[] = [];
+  readonly acknowledged: number[] = [];
+  readonly failed: { rowId: number; reason: string }[] = [];
+  readonly reports: string[] = [];
+  readonly drops: string[] = [];
+  readonly payloads = new Map<number, Uint8Array>();
+  /** Outcome that the store gives next, when it is not its own. */
+  outcome: ((id: string) => number | undefined) | undefined;
+  wallOffsetNs = 1.7e18;
+  accepting = true;
+  bytes = new Uint8Array(0);
+  bodyAt = PACKET_HEADER_BYTES;
+  readonly #world: LayerWorld;
+  readonly #index: number;
+  readonly #hints: readonly [Uint8Array, Uint8Array];
+  readonly #publicKeys: readonly [Uint8Array, Uint8Array];
+  readonly #keys = new Map<number, { out: string; in: string }>();
+  readonly #files = new Map<string, Uint8Array>();
+  #lastRead: Greeting | undefined;
+  readonly #open = new Map<number, { sessionId: number }>();
+  #settling = false;
+
+  constructor(
+    world: LayerWorld,
+    index: number,
+    keys: readonly [Uint8Array, Uint8Array],
+    hints: readonly [Uint8Array, Uint8Array],
+  ) {
+    this.#world = world;
+    this.#index = index;
+    this.#hints = hints;
+    this.#publicKeys = keys;
+    this.address = `host${index}`;
+    this.layer = this.#start();
+  }
+
+  /** The process dies with all that was in memory, and starts again. */
+  restart(): void {
+    this.#life += 1;
+    this.#keys.clear();
+    this.#open.clear();
+    this.#lastRead = undefined;
+    this.#settling = false;
+    this.settlements = new SettlementQueue();
+    this.layer = this.#start();
+    for (const [rowId, { payload, more }] of this.rows) this.#lease(rowId, payload, more);
+    this.pump();
+  }
+
+  #start(): SessionLayer {
+    const index = this.#index;
+    const random = new Random(this.#world.options.seed * 7 + index + 1 + this.#life * 1_000);
+    const layer = new SessionLayer({
+      now: this.now,
+      random: random.bytes,
+      uniform: () => random.next(),
+      settlements: this.settlements,
+      ownPublicKey: this.#publicKeys[index] as Uint8Array,
+      peers: [
+        {
+          config: peerConfig(this.#publicKeys[1 - index] as Uint8Array),
+          stamps: { ...this.stamps },
+          spools: [],
+        },
+      ],
+      events: { onReport: (sentence) => this.reports.push(sentence) },
+    });
+    layer.handleHintKeys([[this.#hints[1 - index] as Uint8Array]]);
+    layer.handlePlaces(this.now, 0, [{ address: `host${1 - index}`, port: 1 }]);
+    return layer;
+  }
+
+  /** Runs later, unless this process died meanwhile. */
+  #after(delayMs: number, run: () => void): void {
+    const life = this.#life;
+    this.#world.after(delayMs, () => {
+      if (life === this.#life) run();
+    });
+  }
+
+  get now(): Nanoseconds {
+    return nanoseconds(this.#world.now);
+  }
+  get wallNs(): number {
+    return this.wallOffsetNs + this.#world.now;
+  }
+
+  // --- Inputs -----------------------------------------------------------------------------------
+
+  /** A row of the table, as a lease brings it. */
+  send(rowId: number, payload: Uint8Array, more: Partial<SessionRow> = {}): void {
+    this.rows.set(rowId, { payload, more });
+    this.#lease(rowId, payload, more);
+  }
+
+  #lease(rowId: number, payload: Uint8Array, more: Partial<SessionRow>): void {
+    const id = new Uint8Array(12);
+    new DataView(id.buffer).setFloat64(4, rowId);
+    const stream = more.stream ?? "";
+    const inBatch = payload.length <= 256 * 1_024;
+    const bytes = new Uint8Array(12 + 12 + 32 + payload.length);
+    bytes.set(id, 0);
+    bytes.set(digestOf(hex(id), payload), 24);
+    if (inBatch) bytes.set(payload, 56);
+    this.payloads.set(rowId, payload);
+    this.layer.handleRow(this.now, this.wallNs, 0, {
+      bytes,
+      rowId,
+      generation: 0,
+      attempts: 0,
+      expiresAt: this.wallNs / NS_PER_MS + 604_800_000,
+      priority: 1,
+      flags: stream === "" ? 2 : 3,
+      messageIdAt: 0,
+      inReplyToAt: 12,
+      digestAt: 24,
+      stream,
+      released: false,
+      total: payload.length,
+      inBatch,
+      payloadAt: 56,
+      ...more,
+    });
+  }
+
+  receive(datagram: Uint8Array, from: string): void {
+    if (!this.up) return;
+    const dropped = this.layer.handleDatagram(this.now, datagram.slice(), from, 1, this, this);
+    if (dropped !== undefined) this.drops.push(dropped);
+    this.pump();
+  }
+
+  pump(): void {
+    if (!this.up) return;
+    this.layer.handleTimeout(this.now, this.wallNs, this);
+    while (this.layer.pollSeal(this.now, this.wallNs, this));
+    for (let order = this.layer.pollStamp(); order !== undefined; order = this.layer.pollStamp()) {
+      const stamps = order;
+      this.#after(1, () => {
+        if (stamps.sent > this.stamps.sent) this.stamps.sent = stamps.sent;
+        if (stamps.accepted > this.stamps.accepted) this.stamps.accepted = stamps.accepted;
+        this.layer.handleStamped(this.now, stamps, this);
+        this.pump();
+      });
+    }
+    for (let order = this.layer.pollRead(); order !== undefined; order = this.layer.pollRead()) {
+      const { rowId, offset, length, tag } = order;
+      const payload = this.payloads.get(rowId);
+      this.#after(1, () => {
+        this.layer.handleRead(this.now, tag, offset, payload?.slice(offset, offset + length));
+        this.pump();
+      });
+    }
+    if (this.#settling || this.settlements.size === 0) return;
+    this.#settling = true;
+    const settlement = this.settlements.take();
+    this.layer.handleTaken();
+    this.#after(2, () => {
+      this.#settling = false;
+      for (const rowId of settlement.acknowledged.rowIds) {
+        this.acknowledged.push(rowId);
+        this.rows.delete(rowId);
+      }
+      for (const failed of settlement.failed) {
+        this.failed.push(failed);
+        this.rows.delete(failed.rowId);
+      }
+      this.layer.handleCommitted(this.now);
+      this.pump();
+    });
+  }
+
+  // --- Packets ----------------------------------------------------------------------------------
+
+  packetRoom(_affinity: number, frameBytesMax: number): boolean {
+    this.bytes = new Uint8Array(PACKET_HEADER_BYTES + frameBytesMax + 16);
+    return true;
+  }
+  cancelPacket(): void {}
+
+  sealPacket(
+    frameBytes: number,
+    keySlot: number,
+    remoteId: number,
+    counterHigh: number,
+    counterLow: number,
+    tag: number,
+    address: string,
+    port: number,
+  ): void {
+    const key = this.#keys.get(keySlot)?.out;
+    if (key === undefined) throw new Error("sealed with a key that was wiped");
+    const plain = this.bytes.slice(PACKET_HEADER_BYTES, PACKET_HEADER_BYTES + frameBytes);
+    const datagram = new Uint8Array(PACKET_HEADER_BYTES + frameBytes + 16);
+    this.#world.random.bytes(datagram);
+    putPacketHeader(datagram, 0, remoteId, counterHigh, counterLow);
+    const nonce = `${key} ${counterHigh} ${counterLow}`;
+    if (this.#world.sealed.has(nonce)) throw new Error("a nonce was used twice");
+    this.#world.sealed.set(nonce, { key, plain });
+    this.#world.sealed.set(hex(datagram), { key, plain });
+    const sealed = { bytes: datagram, at: 0, length: datagram.length, tag, address, port };
+    if (this.layer.handleSealed(sealed)) this.#world.transmit(this.#index, datagram, this.address);
+  }
+
+  openPacket(
+    _affinity: number,
+    datagram: Uint8Array,
+    keySlot: number,
+    counterHigh: number,
+    counterLow: number,
+    tag: number,
+    address: string,
+    port: number,
+  ): boolean {
+    const clear = datagram.slice();
+    putWordBig(clear, 4, counterHigh);
+    putWordBig(clear, 8, counterLow);
+    const sealed = this.#world.sealed.get(hex(clear));
+    if (sealed === undefined || sealed.key !== this.#keys.get(keySlot)?.in) {
+      this.layer.handleRefused(this.now, tag);
+      this.drops.push("not_authentic");
+      return true;
+    }
+    const sinks: FrameSinks = { delivery: this, handshake: this };
+    const packet = {
+      bytes: sealed.plain,
+      bodyAt: 0,
+      bodyLength: sealed.plain.length,
+      datagramLength: datagram.length,
+      counterHigh,
+      counterLow,
+      tag,
+      address,
+      port,
+    };
+    const dropped = this.layer.handleOpened(this.now, this.wallNs, packet, sinks);
+    if (dropped !== undefined) this.drops.push(dropped);
+    return true;
+  }
+
+  // --- Handshakes -------------------------------------------------------------------------------
+
+  initiate(order: Parameters<HandshakeSink["initiate"]>[0]): boolean {
+    this.#open.set(order.keySlot, { sessionId: order.sessionId });
+    const message = this.#greet({
+      type: 1,
+      from: this.#index,
+      sessionId: order.sessionId,
+      answers: 0,
+      stamp: (BigInt(order.stampHigh) << 32n) | BigInt(order.stampLow),
+      payload: order.payload.slice(),
+      keys: "",
+      headers: [new Uint8Array(16), new Uint8Array(16)],
+    });
+    this.#result({ kind: "initiated", order, message, keySlot: order.keySlot });
+    return true;
+  }
+
+  readDatagram(order: Parameters<HandshakeSink["readDatagram"]>[0]): boolean {
+    const accepted = (BigInt(order.acceptedHigh) << 32n) | BigInt(order.acceptedLow);
+    this.#readGreeting(order, this.#world.greetings.get(hex(order.datagram)), accepted);
+    return true;
+  }
+
+  readRekey(order: Parameters<HandshakeSink["readRekey"]>[0]): boolean {
+    this.#readGreeting(order, this.#world.greetings.get(hex(order.noise)), -1n);
+    return true;
+  }
+
+  respond(order: Parameters<HandshakeSink["respond"]>[0]): boolean {
+    const read = this.#lastRead;
+    if (read === undefined || read.sessionId !== order.remoteId) {
+      this.#result({ kind: "refused", order, keySlot: order.keySlot });
+      return true;
+    }
+    const headers = [new Uint8Array(16), new Uint8Array(16)] as const;
+    for (const header of headers) this.#world.random.bytes(header);
+    const keys = `${read.sessionId}-${order.sessionId}-${this.#world.random.next()}`;
+    this.#keys.set(order.keySlot, { out: `${keys}<`, in: `${keys}>` });
+    const message = this.#greet({
+      type: 2,
+      from: this.#index,
+      sessionId: order.sessionId,
+      answers: read.sessionId,
+      stamp: (BigInt(order.stampHigh) << 32n) | BigInt(order.stampLow),
+      payload: order.payload.slice(),
+      keys,
+      headers,
+    });
+    this.#result({
+      kind: "responded",
+      order,
+      message,
+      keySlot: order.keySlot,
+      headerKeyOut: headers[1],
+      headerKeyIn: headers[0],
+    });
+    return true;
+  }
+
+  forget(_affinity: number, keySlot: number): void {
+    this.#keys.delete(keySlot);
+    this.#open.delete(keySlot);
+  }
+
+  #greet(greeting: Greeting): Uint8Array {
+    const message = new Uint8Array(140 + (greeting.payload.length % 64));
+    this.#world.random.bytes(message);
+    const hash = new SipHash(this.#hints[this.#index] as Uint8Array);
+    const at = message.length - 8;
+    hash.hash(message, at - 16, 16);
+    new DataView(message.buffer).setUint32(at, hash.low, true);
+    new DataView(message.buffer).setUint32(at + 4, hash.high, true);
+    this.#world.greetings.set(hex(message), greeting);
+    return message;
+  }
+
+  #readGreeting(
+    order: {
+      readonly peer: number;
+      readonly tag: number;
+      readonly parentKeySlot: number;
+      readonly address: string;
+      readonly port: number;
+    },
+    greeting: Greeting | undefined,
+    accepted: bigint,
+  ): void {
+    if (greeting === undefined || greeting.from === this.#index) {
+      this.#result({ kind: "refused", order });
+      return;
+    }
+    const words = {
+      remoteId: greeting.sessionId,
+      answers: greeting.answers,
+      stampHigh: Number(greeting.stamp >> 32n),
+      stampLow: Number(greeting.stamp & 0xffff_ffffn),
+      payload: greeting.payload,
+    };
+    if (greeting.type === 1) {
+      if (greeting.stamp <= accepted) {
+        this.#result({ kind: "stale", order });
+        return;
+      }
+      this.#lastRead = greeting;
+      this.#result({ kind: "initiation", order, ...words });
+      return;
+    }
+    for (const [keySlot, { sessionId }] of this.#open) {
+      if (sessionId !== greeting.answers) continue;
+      this.#open.delete(keySlot);
+      this.#keys.set(keySlot, { out: `${greeting.keys}>`, in: `${greeting.keys}<` });
+      this.#result({
+        kind: "completed",
+        order,
+        keySlot,
+        ...words,
+        headerKeyOut: greeting.headers[0],
+        headerKeyIn: greeting.headers[1],
+      });
+      return;
+    }
+    this.#result({ kind: "refused", order });
+  }
+
+  #result(
+    given: Partial<HandshakeResult> & {
+      readonly kind: HandshakeResult["kind"];
+      readonly order: {
+        readonly peer: number;
+        readonly tag: number;
+        readonly parentKeySlot: number;
+        readonly address: string;
+        readonly port: number;
+      };
+    },
+  ): void {
+    const { order, ...rest } = given;
+    const none = new Uint8Array(0);
+    const result: HandshakeResult = {
+      peer: order.peer,
+      tag: order.tag,
+      parentKeySlot: order.parentKeySlot,
+      address: order.address,
+      port: order.port,
+      role: KEY_ROLE.current,
+      keySlot: NO_KEY_SLOT,
+      remoteId: 0,
+      answers: 0,
+      stampHigh: 0,
+      stampLow: 0,
+      payload: none,
+      message: none,
+      headerKeyOut: none,
+      headerKeyIn: none,
+      ...rest,
+    };
+    // A worker answers later, never within the call.
+    this.#after(0, () => {
+      if (this.layer.handleHandshake(this.now, this.wallNs, result, this)) {
+        this.#world.transmit(this.#index, result.message.slice(), this.address);
+      }
+      this.pump();
+    });
+  }
+
+  // --- The store --------------------------------------------------------------------------------
+
+  message(delivery: MessageDelivery): boolean {
+    if (!this.accepting) return false;
+    const { bytes, messageIdAt, payloadAt, payloadLength } = delivery;
+    const id = hex(bytes.slice(messageIdAt, messageIdAt + 12));
+    const payload = bytes.slice(payloadAt, payloadAt + payloadLength);
+    const { stream, sequence, gapFirst, gapLast, token, number } = delivery;
+    this.#later({ token, number, offset: 0, payloadLength }, () =>
+      this.#insert(id, payload, { stream, sequence, gapFirst, gapLast }),
+    );
+    return true;
+  }
+
+  piece(delivery: PieceDelivery): boolean {
+    if (!this.accepting) return false;
+    const { bytes, messageIdAt, payloadAt, payloadLength, offset, total } = delivery;
+    const id = hex(bytes.slice(messageIdAt, messageIdAt + 12));
+    const data = bytes.slice(payloadAt, payloadAt + payloadLength);
+    const { stream, sequence, gapFirst, gapLast, token, number, last } = delivery;
+    this.#later({ token, number, offset, payloadLength }, () => {
+      const known = this.stored.find((each) => each.id === id);
+      if (known !== undefined) return [DELIVERED.known, digestOf(id, known.payload)];
+      let file = this.#files.get(id);
+      if (file === undefined) {
+        file = new Uint8Array(total);
+        this.#files.set(id, file);
+      }
+      file.set(data, offset);
+      if (!last) return [DELIVERED.spooled, new Uint8Array(32)];
+      this.#files.delete(id);
+      return this.#insert(id, file, { stream, sequence, gapFirst, gapLast });
+    });
+    return true;
+  }
+
+  settled(): boolean {
+    return true;
+  }
+  drop(_peer: number, messageId: Uint8Array): boolean {
+    this.#files.delete(hex(messageId));
+    return true;
+  }
+
+  #insert(
+    id: string,
+    payload: Uint8Array,
+    more: Omit<Stored, "id" | "payload">,
+  ): [number, Uint8Array] {
+    const digest = digestOf(id, payload);
+    const planned = this.outcome?.(id);
+    if (planned !== undefined) return [planned, digest];
+    const known = this.stored.find((each) => each.id === id);
+    if (known !== undefined) return [DELIVERED.known, digest];
+    this.stored.push({ id, payload, ...more });
+    return [DELIVERED.inserted, digest];
+  }
+
+  #later(
+    record: { token: number; number: number; offset: number; payloadLength: number },
+    run: () => [number, Uint8Array],
+  ): void {
+    this.#after(this.#world.options.storeDelayMs ?? 3, () => {
+      const [outcome, digest] = run();
+      const view = new DataView(digest.buffer, digest.byteOffset);
+      const answered = {
+        peer: 0,
+        ...record,
+        outcome: outcome as DeliveredRecord["outcome"],
+        digestLow: view.getUint32(0, true),
+        digestHigh: view.getUint32(4, true),
+      };
+      this.layer.handleDelivered(answered, this);
+      this.pump();
+    });
+  }
+}
+
+/** A digest for the tests: of the id and the payload, 32 bytes. */
+export function digestOf(id: string, payload: Uint8Array): Uint8Array {
+  const digest = new Uint8Array(32);
+  const hash = new SipHash(new Uint8Array(16).fill(9));
+  hash.hash(payload, 0, payload.length);
+  const view = new DataView(digest.buffer);
+  view.setUint32(0, hash.low, true);
+  view.setUint32(4, hash.high, true);
+  digest.set(Buffer.from(id, "hex"), 8);
+  return digest;
+}
+
+function peerConfig(publicKey: Uint8Array): SpeakingPeerConfig {
+  return {
+    mode: "session",
+    name: "other",
+    publicKey,
+    nextPublicKey: undefined,
+    previousPublicKey: undefined,
+    ring: [],
+    hasSecret: false,
+    places: [],
+    mtuBytes: undefined,
+    padding: { kind: "none" },
+    keepaliveSeconds: undefined,
+    limits: {
+      messageBytesMax: 64 * 1_024 * 1_024,
+      creditMessages: undefined,
+      creditBytes: undefined,
+    },
+  };
+}
