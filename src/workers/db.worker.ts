@@ -21,16 +21,23 @@ receive<"storeJobs">(port<"storeJobs">(data), {
   settle: (job) => service.handle(job),
   reserve: (job) => service.handle(job),
   configure: (job) => service.handle(job),
+  deliver: (job) => service.handle(job),
+  stamp: (job) => service.handle(job),
+  confirm: (job) => service.handle(job),
+  payload: (job) => service.handle(job),
+  peers: (job) => service.handle(job),
+  note: (job) => service.handle(job),
 });
 
 exposeControl<StoreControl>(control, {
   open: (options) => service.open(options),
   counters: () => service.counters(),
-  close() {
-    service.close();
+  close(sealedUntil) {
+    const closed = service.close(sealedUntil);
     data.close();
+    return closed;
   },
 });
 
 // The driver must not be torn down around open statements: better-sqlite3 issue 1476.
-process.once("exit", () => service.close());
+process.once("exit", () => void service.close());

@@ -1,8 +1,10 @@
 // Inbound walk step 4: one transaction per batch of opened messages. What it says of a record is
 // written into the batch after COMMIT returned, and nothing else in the project allows an ACK.
 // One dedupe rule: the scope of an id is the ring that opened it ("" is the shared secret, where the
-// digest belongs to the key, since nobody there can be told apart).
+// digest belongs to the key, since nobody there can be told apart). What came in a session has a boot
+// and another kind of digest: canonical forms are compared then (session-inbox.ts).
 
+import { MESSAGE_ID_BYTES } from "../shared/protocol/constants.js";
 import { messageIdToHex } from "../shared/protocol/message-id.js";
 import {
   DIGEST_BYTES,
@@ -15,6 +17,7 @@ import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import type { DigestOf } from "../shared/store/migrate.js";
 import { StampText, timeText } from "../shared/store/text-time.js";
+import { classicDigest } from "./session-digest.js";
 
 const SHARED_SCOPE = "";
 /** Reports gathered from one batch. */
@@ -25,6 +28,12 @@ const REPORTS_MAX = 8;
 const INSERT = `INSERT OR IGNORE INTO inbound_messages(message_id, src_addr, src_port,
     crypto_timestamp, state, ack_sent, received_at, ack_sent_at, updated_at, peer, digest, payload)
   VALUES (?, ?, ?, ?, 'ack_sent', 1, ?, ?, ?, ?, ?, CAST(? AS TEXT))`;
+
+/** Payloads only of rows whose digest says nothing here. */
+const SAME_ID = `SELECT digest, boot,
+    CASE WHEN digest IS NULL OR boot IS NOT NULL THEN CAST(payload AS BLOB) END
+  FROM inbound_messages WHERE`;
+type StoredRow = [digest: Buffer | null, boot: Buffer | null, payload: Buffer | null];
 
 /** What a scope has in the table, as the running transaction sees it. */
 interface Usage {
@@ -50,6 +59,7 @@ export class Inbox {
   #quotaBytes: number;
   readonly #insert: Statement;
   readonly #sameId: Statement;
+  readonly #sameIdShared: Statement;
   readonly #sameIdDeleted: Statement;
   readonly #otherShared: Statement;
   readonly #ownPayload: Statement;
@@ -66,15 +76,12 @@ export class Inbox {
     this.#options = options;
     this.#quotaBytes = options.quotaBytes;
     this.#insert = db.prepare(INSERT);
-    this.#sameId = db
-      .prepare(
-        `SELECT digest, CASE WHEN digest IS NULL THEN CAST(payload AS BLOB) END
-         FROM inbound_messages WHERE peer = ? AND message_id = ?`,
-      )
-      .raw();
+    // SQLite does not look into parameters: without the literal it scans the table for want of an index.
+    this.#sameId = db.prepare(`${SAME_ID} peer = ? AND message_id = ? AND peer <> ''`).raw();
+    this.#sameIdShared = db.prepare(`${SAME_ID} peer = '' AND message_id = ?`).raw();
     this.#sameIdDeleted = db
-      .prepare("SELECT digest FROM tombstones WHERE peer = ? AND message_id = ?")
-      .pluck();
+      .prepare("SELECT digest, boot FROM tombstones WHERE peer = ? AND message_id = ?")
+      .raw();
     this.#otherShared = db
       .prepare(
         `SELECT 1 FROM inbound_messages
@@ -128,7 +135,7 @@ export class Inbox {
     if (record.suspect && this.#isOurOwn(id, digest)) return STORED.reflected;
     const usage = this.#usageIn(scope);
     if (usage.bytes + record.payloadLength > this.#quotaBytes) {
-      return this.#present(scope, id, digest) ?? this.#overQuota(scope);
+      return this.#present(record, id, digest) ?? this.#overQuota(scope);
     }
     const shared = scope === SHARED_SCOPE;
     const fresh = !usage.deleted || !this.#wasDeleted(scope, id, shared ? digest : undefined);
@@ -144,7 +151,7 @@ export class Inbox {
       }
       return STORED.inserted;
     }
-    return this.#present(scope, id, digest) ?? this.#conflict(record, id);
+    return this.#present(record, id, digest) ?? this.#conflict(record, id);
   }
 
   #inserted(record: InboundBatchReader, id: string, digest: Buffer): boolean {
@@ -167,16 +174,20 @@ export class Inbox {
 
   /** Whether the id is that of a deleted message; under the shared secret, id and digest. */
   #wasDeleted(scope: string, id: string, digest: Buffer | undefined): boolean {
-    const digests = this.#sameIdDeleted.all(scope, id) as Buffer[];
-    return digest === undefined
-      ? digests.length > 0
-      : digests.some((deleted) => digest.equals(deleted));
+    const deleted = this.#sameIdDeleted.all(scope, id) as [Buffer, Buffer | null][];
+    if (digest === undefined) return deleted.length > 0;
+    // Of what came in a session nothing is left to compare: one id is one message of an honest peer.
+    return deleted.some(([other, boot]) => boot !== null || digest.equals(other));
   }
 
   /** `known` when the very message was stored before, be it deleted since. */
-  #present(scope: string, id: string, digest: Buffer): Stored | undefined {
-    for (const [stored, payload] of this.#sameId.all(scope, id) as [Buffer | null, Buffer][]) {
-      const other = stored ?? Buffer.from(this.#options.digestOf(payload));
+  #present({ scope, bytes, messageIdAt }: InboundBatchReader, id: string, digest: Buffer) {
+    const found = scope === SHARED_SCOPE ? this.#sameIdShared.all(id) : this.#sameId.all(scope, id);
+    for (const [stored, boot, payload] of found as StoredRow[]) {
+      const other =
+        boot !== null && payload !== null
+          ? classicDigest(payload, slice(bytes, messageIdAt, MESSAGE_ID_BYTES))
+          : (stored ?? this.#options.digestOf(payload ?? EMPTY));
       if (digest.equals(other)) return STORED.known;
     }
     return this.#wasDeleted(scope, id, digest) ? STORED.known : undefined;
@@ -220,6 +231,8 @@ export class Inbox {
     if (this.#reports.length < REPORTS_MAX) this.#reports.push(sentence);
   }
 }
+
+const EMPTY = new Uint8Array(0);
 
 /** A view, not a copy. */
 const slice = (bytes: Uint8Array, at: number, length: number): Buffer =>

@@ -5,6 +5,7 @@ import type { StoreJob } from "../shared/runtime/messages.js";
 import {
   OUTBOUND_RECORD_HEADER_BYTES,
   type OutboundBatchWriter,
+  type OutboundSessionFields,
 } from "../shared/runtime/outbound-batch.js";
 import type { Destination } from "./lanes.js";
 import type { Sendable } from "./row-writer.js";
@@ -27,6 +28,13 @@ export interface Answer {
 export const recordBytes = (payload: Uint8Array): number =>
   (OUTBOUND_RECORD_HEADER_BYTES + payload.length + 7) & ~7;
 
+/** What a row for a session peer has beside that. */
+export interface ToPeer {
+  /** Public key in base64. */
+  readonly peer: string;
+  readonly fields: OutboundSessionFields;
+}
+
 /** Puts a row into the batch; the caller has counted its room. */
 export function append(
   answer: Answer,
@@ -34,11 +42,12 @@ export function append(
   rowId: number,
   row: Sendable,
   ticket: number,
+  to: ToPeer | undefined,
 ): void {
   const { names, writer } = answer;
   let index = names.get(destination);
   if (index === undefined) {
-    index = writer.destination(destination.address, destination.port);
+    index = writer.destination(destination.address, destination.port, to?.peer);
     names.set(destination, index);
   }
   const { expiresAt, generation, retries, released, priority } = row;
@@ -52,6 +61,6 @@ export function append(
     released,
     priority,
   };
-  const appended = writer.append(record, row.id, row.payload);
+  const appended = writer.append(record, row.id, row.payload, to?.fields);
   assert(appended, "the room of a batch is counted before rows are taken for it");
 }

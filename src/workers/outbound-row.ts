@@ -4,24 +4,40 @@
 import { reasonOf } from "../shared/base/errors.js";
 import { prepareOutbound } from "../shared/protocol/classic-body.js";
 import { messageIdFromHex } from "../shared/protocol/message-id.js";
+import { MESSAGE_IN_MEMORY_BYTES_MAX } from "../shared/protocol/session/limits.js";
 import { ID_SANE_MAX } from "../shared/store/migrate.js";
 import { WORKED } from "../shared/store/schema.js";
 import { parseTime } from "../shared/store/text-time.js";
+import { SESSION_COLUMNS, type SessionPart, sessionPart } from "./session-row.js";
 
 /** Columns of {@link RawRow}, in order. The payload comes as bytes whatever its type. */
 const COLUMNS = `id, message_id, CAST(payload AS BLOB), state, retry_count, generation, expires_at,
   redriven_at, created_at, priority`;
 export const READY = `${WORKED} AND not_before IS NULL`;
 
-/** Parameters: dst_addr, dst_port, priority, id to start behind, rows. */
+/**
+ * Parameters: dst_addr, dst_port, priority, id to start behind, rows. A bare parameter behind LIMIT
+ * would be looked at by the planner, and the statement be prepared anew for every call.
+ */
 export const LANE_ROWS_SQL = `SELECT ${COLUMNS} FROM outbound_messages INDEXED BY outbound_work
   WHERE dst_addr = ? AND dst_port = ? AND priority = ?
-    AND id > ? AND id <= ${ID_SANE_MAX} AND ${READY} ORDER BY id LIMIT ?`;
+    AND id > ? AND id <= ${ID_SANE_MAX} AND ${READY} ORDER BY id LIMIT ? + 0`;
 /** The same, without the payload. */
 export const LANE_TIMES_SQL = LANE_ROWS_SQL.replace("CAST(payload AS BLOB)", "NULL");
 /** Parameters: id, dst_addr, dst_port. */
 export const ROW_SQL = `SELECT ${COLUMNS} FROM outbound_messages
   WHERE id = ? AND dst_addr = ? AND dst_port = ? AND ${READY}`;
+
+const PAYLOAD = "CAST(payload AS BLOB)";
+/** Large ones stay in the table until their pieces are asked for. */
+const SMALL_PAYLOAD = `CASE WHEN octet_length(payload) <= ${MESSAGE_IN_MEMORY_BYTES_MAX}
+  THEN ${PAYLOAD} ELSE x'' END`;
+const forSessions = (sql: string): string =>
+  sql.replace(PAYLOAD, SMALL_PAYLOAD).replace("FROM", `, ${SESSION_COLUMNS} FROM`);
+
+/** The same for rows that go in sessions: a {@link RawRow}, and what {@link sessionPart} reads. */
+export const SESSION_LANE_ROWS_SQL = forSessions(LANE_ROWS_SQL);
+export const SESSION_ROW_SQL = forSessions(ROW_SQL);
 
 export type RawRow = readonly [
   id: number,
@@ -36,6 +52,8 @@ export type RawRow = readonly [
   priority: unknown,
 ];
 
+/** A row that was read for a session has more. */
+const ROW_COLUMNS = 10;
 const PRIORITY_MAX = 3;
 const COUNT_MAX = 0xffff_ffff;
 const count = (value: unknown): number =>
@@ -55,12 +73,14 @@ export type Judged =
   | {
       readonly payload: Uint8Array;
       readonly id: Uint8Array;
-      readonly writes: "nothing" | "id" | "payload" | "id and payload";
+      readonly writes: "nothing" | "id" | "payload" | "id and payload" | "fresh id";
       readonly retries: number;
       readonly generation: number;
       readonly expiresAt: number;
       readonly released: boolean;
       readonly priority: number;
+      /** Of a row that goes in sessions. */
+      readonly session: SessionPart | undefined;
     }
   | { readonly refused: string };
 
@@ -78,7 +98,7 @@ export interface Circumstances {
   readonly freshId: () => Uint8Array;
 }
 
-/** Judges a row; never throws. */
+/** Judges a row, for a session when a statement for sessions read it; never throws. */
 export function judge(row: RawRow, circumstances: Circumstances): Judged {
   const [, messageId, payload, state, retryCount, generation, , , , priority] = row;
   const { now, lifeMs, inFlight, freshId } = circumstances;
@@ -89,6 +109,24 @@ export function judge(row: RawRow, circumstances: Circumstances): Judged {
   const absent = messageId === null || messageId === "";
   const rowId = typeof messageId === "string" ? messageIdFromHex(messageId) : undefined;
   if (!absent && rowId === undefined) return { refused: NO_ID };
+  const retries = count(retryCount);
+  const released = state === "sent";
+  const rank = Math.min(PRIORITY_MAX, count(priority));
+  if (row.length > ROW_COLUMNS) {
+    const session = sessionPart(row);
+    if ("refused" in session) return session;
+    return {
+      payload,
+      id: rowId ?? freshId(),
+      writes: rowId === undefined ? "fresh id" : "nothing",
+      retries,
+      generation,
+      expiresAt,
+      released,
+      priority: rank,
+      session,
+    };
+  }
   try {
     const prepared = prepareOutbound(payload, rowId, rowId ?? freshId());
     if ("refused" in prepared) return prepared;
@@ -99,15 +137,17 @@ export function judge(row: RawRow, circumstances: Circumstances): Judged {
       : absent
         ? "id"
         : "nothing";
+    // Member by member: a spread makes V8 build the shape anew for every row, 3 us.
     return {
       payload: prepared.payload,
       id: prepared.id,
       writes,
-      retries: count(retryCount),
+      retries,
       generation,
       expiresAt,
-      released: state === "sent",
-      priority: Math.min(PRIORITY_MAX, count(priority)),
+      released,
+      priority: rank,
+      session: undefined,
     };
   } catch (thrown) {
     return { refused: `payload cannot be read: ${reasonOf(thrown)}` };

@@ -10,10 +10,12 @@ import type { Connection, Statement } from "../shared/store/driver.js";
 import { writeFailure } from "../shared/store/sqlite-error.js";
 import { Calendar } from "./calendar.js";
 import { Discovery } from "./discovery.js";
-import { isAddressable, type Lane, Lanes } from "./lanes.js";
+import { type Destination, isAddressable, type Lane, Lanes } from "./lanes.js";
 import { type Answer, append, type Order, recordBytes } from "./lease-answer.js";
-import { type Circumstances, judge, LANE_ROWS_SQL, type RawRow, ROW_SQL } from "./outbound-row.js";
+import { type Circumstances, judge, type RawRow } from "./outbound-row.js";
+import { RowReader } from "./row-reader.js";
 import { RowWriter, type Sendable } from "./row-writer.js";
+import type { SessionRoutes } from "./session-row.js";
 
 type Leased = Extract<StoreResult, { kind: "leased" }>;
 
@@ -36,6 +38,8 @@ export interface OutboxOptions {
   readonly randomBytes: (into: Uint8Array) => void;
   readonly report: (sentence: string) => void;
   readonly lifeSeconds: number;
+  /** Absent: all rows go by classic. */
+  readonly routes?: SessionRoutes;
 }
 
 /** What an attempt changed, so that it can be undone when its transaction fails. */
@@ -58,8 +62,7 @@ export class Outbox {
   readonly #writer: RowWriter;
   readonly #calendar: Calendar;
   readonly #discovery: Discovery;
-  readonly #laneRows: Statement;
-  readonly #oneRow: Statement;
+  readonly #rows: RowReader;
   readonly #where: Statement;
   readonly #dataVersion: Statement;
   #version: unknown;
@@ -90,8 +93,7 @@ export class Outbox {
       oddPriority: (ids) => this.#calendar.clamp(ids),
       delayed: (id, notBefore) => this.#calendar.lookAt(id, notBefore),
     });
-    this.#laneRows = db.prepare(LANE_ROWS_SQL).raw();
-    this.#oneRow = db.prepare(ROW_SQL).raw();
+    this.#rows = new RowReader(db, options.routes);
     this.#where = db.prepare("SELECT dst_addr, dst_port FROM outbound_messages WHERE id = ?").raw();
     this.#dataVersion = db.prepare("PRAGMA data_version").pluck();
     this.#version = this.#dataVersion.get();
@@ -193,7 +195,7 @@ export class Outbox {
         const bytes = recordBytes(row.payload);
         if (bytes > answer.bytesLeft && answer.writer.rows > 0) break;
         answer.bytesLeft -= bytes;
-        append(answer, out.destination, rowId, row, ticket);
+        if (!this.#append(answer, out.destination, rowId, row, ticket)) gone.push(ticket);
       }
       done += 1;
     }
@@ -205,7 +207,8 @@ export class Outbox {
   #inFlight(rowId: number, generation: number): Sendable | undefined {
     const where = this.#where.get(rowId) as [unknown, unknown] | undefined;
     if (where === undefined || !isAddressable(where[0], where[1])) return undefined;
-    const row = this.#oneRow.get(rowId, ...where) as RawRow | undefined;
+    const [address, port] = where as [string, number];
+    const row = this.#rows.row(rowId, address, port);
     if (row === undefined) return undefined;
     const judged = judge(row, { ...this.#circumstances(), inFlight: true });
     if ("refused" in judged || judged.writes !== "nothing") return undefined;
@@ -301,10 +304,24 @@ export class Outbox {
     }
     if (writing) this.#writing = attempt.staged.some(({ row }) => row.writes !== "nothing");
     for (const { lane, rowId, row } of attempt.staged) {
-      append(answer, lane.destination, rowId, row, TICKET_NONE);
+      if (!this.#append(answer, lane.destination, rowId, row, TICKET_NONE)) this.#takeBack(rowId);
     }
     answer.rowsLeft = attempt.rowsLeft;
     answer.bytesLeft = attempt.bytesLeft;
+  }
+
+  /** Puts a row into the answer; false when it is another one by now. */
+  #append(
+    answer: Answer,
+    destination: Destination,
+    rowId: number,
+    row: Sendable,
+    ticket: number,
+  ): boolean {
+    const to = this.#rows.toPeer(destination, rowId, row);
+    if (to === "gone") return false;
+    append(answer, destination, rowId, row, ticket, to);
+    return true;
   }
 
   #circumstances(): Circumstances {
@@ -345,9 +362,8 @@ export class Outbox {
     }
     const fitting = Math.ceil(attempt.bytesLeft / this.#recordBytes) + 1;
     const rows = Math.min(TURN_ROWS_MAX, room, attempt.rowsLeft, fitting);
-    const { address, port } = lane.destination;
     if (lane.missed.size > 0) return this.#missedRows(attempt, lane, rows, firstFits);
-    const found = this.#laneRows.all(address, port, lane.priority, lane.cursor, rows) as RawRow[];
+    const found = this.#rows.lane(lane, rows);
     for (const row of found) {
       const handled = this.#handle(attempt, lane, row, firstFits);
       if (handled === "needs a write") this.lanes.hold(lane);
@@ -366,7 +382,7 @@ export class Outbox {
     for (const id of lane.missed) {
       if (left === 0) break;
       left -= 1;
-      const row = this.#oneRow.get(id, address, port) as RawRow | undefined;
+      const row = this.#rows.row(id, address, port);
       const handled = row === undefined ? "done" : this.#handle(attempt, lane, row, firstFits);
       if (handled === "needs a write") this.lanes.hold(lane);
       if (handled !== "done") return handled;

@@ -30,10 +30,23 @@ export function recover(db: Connection, now: number, deadlineMs: number): Recove
           .run(timeText(now)).changes;
       }
       const unacknowledged = acknowledgeOld(db, now);
+      noteStart(db, now);
       return { recoveredRows, unacknowledged, sealedUntil: sealedUntil(db) };
     },
     { deadlineMs },
   );
+}
+
+/**
+ * Always writes, for the sake of the sync: a run that was killed between writing to the log and syncing
+ * it left rows that this run reads, and would acknowledge as known although a power failure takes them.
+ * The commit of this transaction syncs the whole log.
+ */
+function noteStart(db: Connection, now: number): void {
+  db.prepare(
+    `INSERT INTO meta(key, value) VALUES ('started_at', ?)
+     ON CONFLICT(key) DO UPDATE SET value = excluded.value`,
+  ).run(timeText(now));
 }
 
 function acknowledgeOld(db: Connection, now: number): StoreOpened["unacknowledged"] {
@@ -71,6 +84,17 @@ function sealedUntil(db: Connection): bigint {
     .safeIntegers()
     .get(SEALED_UNTIL);
   return typeof value === "bigint" ? value : 0n;
+}
+
+/**
+ * Writes down the last stamp that was really sealed in place of a later reservation. Nothing may be
+ * sealed afterwards: a stamp above the bound could come back as if it were a peer's.
+ */
+export function lowerSealedUntil(db: Connection, stamp: bigint, deadlineMs: number): void {
+  const write = db.prepare(
+    `UPDATE OR FAIL meta SET value = ? WHERE key = '${SEALED_UNTIL}' AND value > ?`,
+  );
+  writeTransaction(db, () => write.run(stamp, stamp), { deadlineMs });
 }
 
 /** Prepares the write that makes durable which stamps may have been sealed; they only rise. */

@@ -19,6 +19,7 @@ export class RowWriter {
   readonly #randomBytes: (into: Uint8Array) => void;
   readonly #now: () => number;
   readonly #setId: Statement;
+  readonly #setIdOnly: Statement;
   readonly #current: Statement;
   readonly #fail: Statement;
 
@@ -35,6 +36,9 @@ export class RowWriter {
     this.#setId = db.prepare(
       `UPDATE OR FAIL outbound_messages SET message_id = ?, payload = CAST(? AS TEXT), updated_at = ?
        WHERE id = ?`,
+    );
+    this.#setIdOnly = db.prepare(
+      "UPDATE OR FAIL outbound_messages SET message_id = ?, updated_at = ? WHERE id = ?",
     );
     this.#current = db
       .prepare("SELECT generation, state FROM outbound_messages WHERE id = ?")
@@ -73,14 +77,16 @@ export class RowWriter {
       if ("refused" in attempt) return attempt;
       const id = messageIdToHex(attempt.id);
       try {
-        this.#setId.run(id, asBuffer(attempt.payload), timeText(this.#now()), row[0]);
+        const now = timeText(this.#now());
+        if (attempt.session !== undefined) this.#setIdOnly.run(id, now, row[0]);
+        else this.#setId.run(id, asBuffer(attempt.payload), now, row[0]);
         if (!hadId) return attempt;
         // To the triggers this is another payload, as it would be if its owner had written it.
         const [generation, state] = this.#current.get(row[0]) as [number, string];
         return { ...attempt, generation, released: state === "sent" };
       } catch (thrown) {
         if (!sqliteCode(thrown).startsWith("SQLITE_CONSTRAINT")) throw thrown;
-        if (attempt.writes !== "id and payload") {
+        if (attempt.writes !== "id and payload" && attempt.writes !== "fresh id") {
           return { refused: `message_id ${id} is the id of another row; use a fresh one` };
         }
         attempt = judge(row, circumstances);

@@ -11,6 +11,7 @@ import {
 import { CANONICAL_BYTES_MAX, canonicalInto } from "../shared/protocol/json-canonical.js";
 import { NO_RING } from "../shared/protocol/slot.js";
 import { DIGEST_BYTES } from "../shared/runtime/inbound-batch.js";
+import { isSessionJob } from "../shared/runtime/session-slab.js";
 import {
   BODY_OFFSET_BYTES,
   digestAt,
@@ -21,12 +22,14 @@ import {
 } from "../shared/runtime/slab.js";
 import { blake2b, open, randomBytes, sealInPlace } from "./aead.js";
 import type { KeyRings } from "./key-rings.js";
+import { SessionWork } from "./session-work.js";
 
 /** Random bytes are drawn for this many nonces at once: 0.06 us each in place of 0.6. */
 const NONCES_PER_DRAW = 64;
 
 export class SlabWork {
   readonly #rings: KeyRings;
+  readonly #sessions: SessionWork;
   readonly #body = new ClassicBody();
   /** A failed open zeroes its output, so keys are tried into here. */
   readonly #scratch = new Uint8Array(DATAGRAM_BYTES_MAX);
@@ -39,15 +42,18 @@ export class SlabWork {
   packetsOpened = 0;
   packetsRefused = 0;
 
-  constructor(rings: KeyRings) {
+  constructor(rings: KeyRings, sessions: SessionWork = new SessionWork()) {
     this.#rings = rings;
+    this.#sessions = sessions;
   }
 
   /** Works through every entry; the codes of the table are outcomes afterwards. */
   run(table: SlabTable): void {
     for (let index = 0; index < table.entries; index++) {
       const word = wordOf(index);
-      if (table.words[word] === JOB.seal) this.#seal(table, word);
+      const code = table.words[word];
+      if (isSessionJob(code)) this.#sessions.run(table, word);
+      else if (code === JOB.seal) this.#seal(table, word);
       else this.#open(table, word);
     }
   }

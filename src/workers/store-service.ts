@@ -2,8 +2,7 @@
 // written to the file by the daemon is in one order. Also keeps the time: looks for rows when another
 // process committed, and tends what is due when nothing else is.
 
-import { statSync } from "node:fs";
-import { DaemonError, type ErrorData, errorData } from "../shared/base/errors.js";
+import { type ErrorData, errorData } from "../shared/base/errors.js";
 import type {
   StoreJob,
   StoreOpened,
@@ -17,11 +16,13 @@ import { SCHEMA_VERSION } from "../shared/store/schema.js";
 import { storeError, writeFailure } from "../shared/store/sqlite-error.js";
 import { randomBytes } from "./aead.js";
 import { Inbox } from "./inbox.js";
+import { OpenFiles } from "./open-files.js";
 import { Outbox } from "./outbox.js";
 import { payloadDigest } from "./payload-digest.js";
-import { recover, sealedUntilWriter } from "./recover.js";
+import { lowerSealedUntil, recover, sealedUntilWriter } from "./recover.js";
 import { Reporter } from "./reporter.js";
 import { Retention } from "./retention.js";
+import { SessionStore } from "./session-store.js";
 import { rowsOf, Settler } from "./settle.js";
 import { Wake } from "./wake.js";
 
@@ -43,8 +44,9 @@ const LATER_LOOKS = 3;
 const LATER_LOOK_MS = 1;
 const TEND_MS = 1_000;
 const TEND_SOON_MS = 20;
+/** Unless the options say otherwise. */
 const FILE_CHECK_MS = 60_000;
-/** A WAL of this size means that a reader keeps it from being reset, bytes. */
+/** A log of this length means that a reader keeps it from being reset, bytes. */
 const WAL_BYTES_ALARM = 256 * 1_024 * 1_024;
 
 type Post = (result: StoreResult, transfer: readonly ArrayBuffer[]) => void;
@@ -53,12 +55,15 @@ type Post = (result: StoreResult, transfer: readonly ArrayBuffer[]) => void;
 interface Open {
   readonly db: Connection;
   readonly path: string;
-  readonly inode: number;
+  readonly files: OpenFiles;
+  readonly fileCheckMs: number;
+  readonly walBytesAlarm: number;
   readonly outbox: Outbox;
   readonly inbox: Inbox;
   readonly settler: Settler;
   readonly retention: Retention;
   readonly wake: Wake;
+  readonly sessions: SessionStore;
   readonly setSealedUntil: (stamp: bigint, deadlineMs: number) => void;
 }
 
@@ -102,17 +107,21 @@ export class StoreService {
       const recovered = recover(db, Date.now(), OPEN_DEADLINE_MS);
       const now = (): number => Date.now();
       const report = (sentence: string): void => this.#reporter.report(sentence);
+      const sessions = this.#sessionStore(db, opened.path, quotaBytes);
       const outbox = new Outbox(db, {
         now,
         monotonic: () => performance.now(),
         randomBytes,
         report,
         lifeSeconds,
+        routes: sessions,
       });
       this.#open = {
         db,
         path: opened.path,
-        inode: statSync(opened.path).ino,
+        files: new OpenFiles(opened.path),
+        fileCheckMs: options.fileCheckMs ?? FILE_CHECK_MS,
+        walBytesAlarm: options.walBytesAlarm ?? WAL_BYTES_ALARM,
         outbox,
         inbox: new Inbox(db, { digestOf: payloadDigest, report, now, quotaBytes }),
         settler: new Settler(db, outbox.lanes, now),
@@ -125,15 +134,32 @@ export class StoreService {
           onWal: () => this.#walChanged(),
           report,
         }),
+        sessions,
         setSealedUntil: sealedUntilWriter(db),
       };
+      const left = this.#open.sessions.load();
       this.#open.wake.start();
       this.#tendLater(TEND_MS);
-      return { schemaVersion: SCHEMA_VERSION, migrated: opened.migrated, ...recovered };
+      return { schemaVersion: SCHEMA_VERSION, migrated: opened.migrated, ...recovered, ...left };
     } catch (thrown) {
       this.close();
       return { error: errorData(storeError(options.path, thrown)) };
     }
+  }
+
+  #sessionStore(db: Connection, path: string, quotaBytes: number): SessionStore {
+    return new SessionStore(db, {
+      path,
+      quotaBytes,
+      deadlineMs: JOB_DEADLINE_MS,
+      now: () => Date.now(),
+      report: (sentence) => this.#reporter.report(sentence),
+      post: (result, transfer) => this.#post(result, transfer),
+      wrote: () => {
+        this.#wroteAt = performance.now();
+      },
+      broke: (thrown) => this.#break(thrown),
+    });
   }
 
   counters(): Readonly<Record<string, number>> {
@@ -146,17 +172,29 @@ export class StoreService {
     };
   }
 
-  /** Checkpoints and closes; what comes afterwards is ignored. */
-  close(): void {
+  /** Checkpoints and closes; what comes afterwards is ignored. `sealedUntil`: see StoreControl. */
+  close(sealedUntil?: bigint): { readonly error: ErrorData } | undefined {
     const open = this.#open;
     this.#stop();
-    if (open === undefined) return;
+    if (open === undefined) return undefined;
+    try {
+      if (sealedUntil !== undefined) lowerSealedUntil(open.db, sealedUntil, JOB_DEADLINE_MS);
+    } catch {
+      // The higher bound stays: acknowledgements are ignored a little longer after the next start.
+    }
     try {
       open.db.pragma("wal_checkpoint(TRUNCATE)");
     } catch {
       // A reader is in the way: the log is replayed at the next start.
     }
-    open.db.close();
+    try {
+      open.files.check(open.db);
+      return undefined;
+    } catch (thrown) {
+      return { error: errorData(storeError(open.path, thrown)) };
+    } finally {
+      open.db.close();
+    }
   }
 
   // --- Jobs ---------------------------------------------------------------------------------------
@@ -175,6 +213,7 @@ export class StoreService {
         return;
       case "store":
         this.#guarded("store", () => {
+          open.sessions.settlePeers();
           open.inbox.store(job.batch, JOB_DEADLINE_MS);
           this.#post({ kind: "stored", batch: job.batch }, [job.batch.bytes]);
         });
@@ -196,7 +235,14 @@ export class StoreService {
       case "configure":
         open.outbox.configure(job.lifeSeconds);
         open.inbox.configure(job.quotaBytes);
+        open.sessions.configure(job.quotaBytes);
         return;
+      default:
+        try {
+          open.sessions.handle(job);
+        } catch (thrown) {
+          this.#break(thrown);
+        }
     }
   }
 
@@ -227,6 +273,7 @@ export class StoreService {
 
   #stop(): void {
     this.#open?.wake.stop();
+    this.#open?.sessions.close();
     this.#open = undefined;
     clearTimeout(this.#pollTimer);
     clearTimeout(this.#tendTimer);
@@ -324,6 +371,7 @@ export class StoreService {
     try {
       more = open.outbox.tend();
       more = open.retention.step(0) || more;
+      more = open.sessions.tend() || more;
       this.#checkFile(open);
     } catch (thrown) {
       if (writeFailure(thrown) === "broken") return this.#break(thrown);
@@ -332,26 +380,20 @@ export class StoreService {
     this.#tendLater(more ? TEND_SOON_MS : TEND_MS);
   }
 
-  /** The path must still name the file that is open, or messages go where nobody looks. */
-  #checkFile({ path, inode, wake }: Open): void {
+  /** The paths must still name the files that are open, or messages go where nobody looks. */
+  #checkFile({ db, files, fileCheckMs, walBytesAlarm, wake }: Open): void {
     const now = performance.now();
-    if (now - this.#fileCheckedAt < FILE_CHECK_MS) return;
+    if (now - this.#fileCheckedAt < fileCheckMs) return;
     this.#fileCheckedAt = now;
     wake.start();
-    if (statSync(path, { throwIfNoEntry: false })?.ino !== inode) {
-      throw new DaemonError(
-        "ERR_DB_IO",
-        `${path} was deleted or replaced while it was in use`,
-        "put the file back, with its -wal, then start the daemon again",
-      );
-    }
-    const walBytes = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
-    if (walBytes > WAL_BYTES_ALARM && !this.#walAlarmed) {
+    files.check(db);
+    const walBytes = files.logBytes;
+    if (walBytes > walBytesAlarm && !this.#walAlarmed) {
       const mebibytes = Math.round(walBytes / 1_048_576);
       this.#reporter.report(
         `the write-ahead log has ${mebibytes} MiB: a program keeps a read transaction open`,
       );
     }
-    this.#walAlarmed = walBytes > WAL_BYTES_ALARM;
+    this.#walAlarmed = walBytes > walBytesAlarm;
   }
 }

@@ -11,124 +11,15 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { inspect } from "node:util";
-import { MessageChannel, Worker } from "node:worker_threads";
-import { type Port, port, receive, send } from "../../src/shared/runtime/channel.js";
-import { type ControlHandle, controlOf } from "../../src/shared/runtime/control.js";
 import { STORED } from "../../src/shared/runtime/inbound-batch.js";
-import type {
-  StoreControl,
-  StoreJob,
-  StoreOpened,
-  StoreResult,
-} from "../../src/shared/runtime/messages.js";
-import { type Connection, connect } from "../../src/shared/store/driver.js";
-import {
-  idOf,
-  inboundBatch,
-  LIFE_SECONDS,
-  outcomesOf,
-  readLeased,
-  temporaryFolder,
-} from "./fixture.js";
+import { connect } from "../../src/shared/store/driver.js";
+import { SCHEMA_VERSION } from "../../src/shared/store/schema.js";
+import { outcomesOf, readLeased, temporaryFolder } from "./fixture.js";
+import { outside, RunningStore } from "./running-store.js";
 
-const WORKER = new URL("../../src/workers/db.worker.js", import.meta.url);
-const DEADLINE_MS = 10_000;
 const PAGE_BYTES = 8_192;
-
-type Kind = StoreResult["kind"];
-type Result<K extends Kind> = Extract<StoreResult, { kind: K }>;
-
-class RunningStore {
-  readonly path: string;
-  readonly results: StoreResult[] = [];
-  readonly control: ControlHandle<StoreControl>;
-  readonly worker: Worker;
-  readonly #jobs: Port<"storeJobs">;
-
-  constructor(t: TestContext, path = join(temporaryFolder(t), "queue.db")) {
-    this.path = path;
-    const data = new MessageChannel();
-    const control = new MessageChannel();
-    this.worker = new Worker(WORKER, {
-      workerData: { data: data.port2, control: control.port2 },
-      transferList: [data.port2, control.port2],
-    });
-    this.#jobs = port<"storeJobs">(data.port1);
-    const keep = (result: StoreResult): void => void this.results.push(result);
-    receive<"storeResults">(port<"storeResults">(data.port1), {
-      leased: keep,
-      stored: keep,
-      settled: keep,
-      reserved: keep,
-      failed: keep,
-      broken: keep,
-      reported: keep,
-    });
-    this.control = controlOf<StoreControl>(control.port1, this.worker, DEADLINE_MS);
-    t.after(async () => {
-      await this.control.call("close", []).catch(() => {});
-      this.control.release();
-      data.port1.close();
-      await this.worker.terminate();
-    });
-  }
-
-  open(pagesMax = 0) {
-    return this.control.call("open", [
-      {
-        path: this.path,
-        lifeSeconds: LIFE_SECONDS,
-        quotaBytes: Number.MAX_SAFE_INTEGER,
-        pagesMax,
-        synchronous: "FULL",
-      },
-    ]);
-  }
-
-  async opened(pagesMax = 0): Promise<StoreOpened> {
-    const opened = await this.open(pagesMax);
-    assert.ok(!("error" in opened), inspect(opened));
-    return opened;
-  }
-
-  send(job: StoreJob, transfer: readonly ArrayBuffer[] = []): void {
-    send(this.#jobs, job, transfer);
-  }
-
-  lease(rowsMax = 1_024): void {
-    const again = { rowIds: new Float64Array(0), tickets: new Uint32Array(0) };
-    this.send({ kind: "lease", rowsMax, bytesMax: 1_048_576, again });
-  }
-
-  store(ids: readonly number[]): void {
-    const batch = inboundBatch(ids.map((id) => ({ id: idOf(id) })));
-    this.send({ kind: "store", batch }, [batch.bytes]);
-  }
-
-  /** The next result of a kind; fails when another failure or nothing comes within the deadline. */
-  async next<K extends Kind>(kind: K): Promise<Result<K>> {
-    const deadline = performance.now() + DEADLINE_MS;
-    const isWanted = (result: StoreResult): result is Result<K> => result.kind === kind;
-    for (;;) {
-      const found = this.results.find(isWanted);
-      if (found !== undefined) {
-        this.results.splice(this.results.indexOf(found), 1);
-        return found;
-      }
-      assert.ok(performance.now() < deadline, `no ${kind}; got ${inspect(this.results)}`);
-      await delay(1);
-    }
-  }
-}
-
-function outside(t: TestContext, path: string): Connection {
-  const db = connect(path, { timeout: 5_000 });
-  t.after(() => void db.close());
-  return db;
-}
 
 const INSERT = `INSERT INTO outbound_messages(dst_addr, dst_port, payload)
   VALUES ('192.0.2.1', 5000, '{"text":"hello"}')`;
@@ -162,7 +53,7 @@ test("rows are leased, settled and acknowledged through the ports", async (t) =>
 
   assert.deepEqual(
     [opened.schemaVersion, opened.migrated, opened.recoveredRows, opened.sealedUntil],
-    [1, false, 0, 0n],
+    [SCHEMA_VERSION, false, 0, 0n],
   );
   assert.equal(rows.length, 10);
   assert.equal(settled.rows, 10);
@@ -243,7 +134,7 @@ test("while another process holds the lock jobs fail as busy, in order, and work
 
 test("a full disk fails the job and not the store", async (t) => {
   const store = new RunningStore(t);
-  await store.opened(40);
+  await store.opened({ pagesMax: 40 });
   const ids = Array.from({ length: 4_000 }, (_, i) => i);
 
   store.store(ids);
@@ -264,6 +155,40 @@ test("reserved stamps only rise and survive a restart", async (t) => {
 
   const second = new RunningStore(t, first.path);
   assert.equal((await second.opened()).sealedUntil, 2n ** 61n + 1n);
+});
+
+test("a clean stop leaves the last stamp sealed in place of the reservation, and never a later one", async (t) => {
+  const path = join(temporaryFolder(t), "queue.db");
+  const ends = [
+    { reserved: 900n, sealed: 700n, left: 700n },
+    { reserved: 800n, sealed: 2_000n, left: 800n },
+    { reserved: 900n, sealed: undefined, left: 900n },
+  ];
+  let before = 0n;
+  for (const { reserved, sealed, left } of ends) {
+    const store = new RunningStore(t, path);
+    assert.equal((await store.opened()).sealedUntil, before);
+    store.send({ kind: "reserve", stamp: reserved });
+    await store.next("reserved");
+    await store.control.call("close", [sealed]);
+    before = left;
+  }
+
+  assert.equal((await new RunningStore(t, path).opened()).sealedUntil, 900n);
+});
+
+test("a stop that finds the file locked leaves the reservation", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  store.send({ kind: "reserve", stamp: 900n });
+  await store.next("reserved");
+  const db = outside(t, store.path);
+  db.exec("BEGIN IMMEDIATE");
+
+  await store.control.call("close", [700n]);
+  db.exec("COMMIT");
+
+  assert.equal((await new RunningStore(t, store.path).opened()).sealedUntil, 900n);
 });
 
 test("what keeps the database from opening comes back as data", async (t) => {

@@ -18,6 +18,7 @@ import { randomBytes } from "../../src/workers/aead.js";
 import { Inbox } from "../../src/workers/inbox.js";
 import { Outbox } from "../../src/workers/outbox.js";
 import { payloadDigest } from "../../src/workers/payload-digest.js";
+import { PayloadReader } from "../../src/workers/payload-reader.js";
 import { recover } from "../../src/workers/recover.js";
 import { Retention } from "../../src/workers/retention.js";
 import { Settler } from "../../src/workers/settle.js";
@@ -73,7 +74,14 @@ export class StoreUnderTest {
 
   constructor(
     t: TestContext,
-    options: { path?: string; quotaBytes?: number; tombstonesMax?: number; pagesMax?: number } = {},
+    options: {
+      path?: string;
+      quotaBytes?: number;
+      tombstonesMax?: number;
+      pagesMax?: number;
+      /** Where rows go in sessions. */
+      peerOf?: (address: string, port: number) => string | undefined;
+    } = {},
   ) {
     this.path = options.path ?? join(temporaryFolder(t), "queue.db");
     this.db = daemonDatabase(this.path, options.pagesMax);
@@ -82,12 +90,17 @@ export class StoreUnderTest {
     recover(this.db, this.now, 1_000);
     const now = (): number => this.now;
     const report = (sentence: string): void => void this.reports.push(sentence);
+    const payloads = new PayloadReader(this.db, () => this.now);
     this.outbox = new Outbox(this.db, {
       now,
       monotonic: () => this.monotonic,
       randomBytes,
       report,
       lifeSeconds: LIFE_SECONDS,
+      routes: {
+        peerOf: options.peerOf ?? (() => undefined),
+        payload: (rowId, generation) => payloads.whole(rowId, generation),
+      },
     });
     this.inbox = new Inbox(this.db, {
       digestOf: payloadDigest,
@@ -137,6 +150,16 @@ export class StoreUnderTest {
     rowsMax = 1_024,
     options: { bytesMax?: number; again?: readonly (readonly [number, number])[] } = {},
   ): { readonly rows: readonly LeasedRow[]; readonly gone: readonly number[] } {
+    const leased = this.leaseBatch(rowsMax, options);
+    if (leased === undefined) return { rows: [], gone: [] };
+    return { rows: readLeased(leased.batch), gone: [...leased.gone] };
+  }
+
+  /** The same as main gets it; undefined when nothing came. */
+  leaseBatch(
+    rowsMax = 1_024,
+    options: { bytesMax?: number; again?: readonly (readonly [number, number])[] } = {},
+  ) {
     const again = options.again ?? [];
     this.outbox.order({
       kind: "lease",
@@ -149,13 +172,11 @@ export class StoreUnderTest {
     });
     for (let looks = 0; looks < 400; looks++) {
       const leased = this.outbox.poll();
-      if (leased !== undefined) {
-        return { rows: readLeased(leased.batch), gone: [...leased.gone] };
-      }
+      if (leased !== undefined) return leased;
       this.monotonic += 25;
       if (looks > 60 && !this.outbox.busy) break;
     }
-    return { rows: [], gone: [] };
+    return undefined;
   }
 
   /** Leases until nothing more comes. */

@@ -1,13 +1,14 @@
 // An older daemon's file becomes ours in place, with every row as it was.
 
 import assert from "node:assert/strict";
-import { chmodSync } from "node:fs";
+import { chmodSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { DaemonError } from "../../src/shared/base/errors.js";
 import { STORED } from "../../src/shared/runtime/inbound-batch.js";
 import { type Connection, connect } from "../../src/shared/store/driver.js";
 import { openDatabase, openDatabaseFile } from "../../src/shared/store/open.js";
+import { SCHEMA_SQL, SCHEMA_VERSION } from "../../src/shared/store/schema.js";
 import { payloadDigest } from "../../src/workers/payload-digest.js";
 import { recover } from "../../src/workers/recover.js";
 import { idOf, oldSchema, payloadOf, StoreUnderTest, temporaryFolder } from "./fixture.js";
@@ -54,7 +55,7 @@ for (const readCount of [true, false]) {
 
     assert.equal(migrated, true);
     assert.deepEqual([...db.prepare(outbound).all(), ...db.prepare(inbound).all()], before);
-    assert.equal(db.pragma("user_version", { simple: true }), 1);
+    assert.equal(db.pragma("user_version", { simple: true }), SCHEMA_VERSION);
     assert.equal(db.prepare("SELECT sum(read_count) FROM inbound_messages").pluck().get(), 0);
     const usage = db.prepare("SELECT peer, rows, bytes FROM inbound_usage").raw().all();
     assert.deepEqual(usage, [["", 700, 700 * payloadOf(ID).length]]);
@@ -63,6 +64,72 @@ for (const readCount of [true, false]) {
     assert.equal(next.prepare("SELECT max(id) FROM outbound_messages").pluck().get(), 6);
   });
 }
+
+/** A file of schema version 1, as the release before this one made it. */
+function databaseOfVersion1(t: TestContext, fill: (db: Connection) => void): string {
+  const path = join(temporaryFolder(t), "version-1.db");
+  const text = new URL("../../../test/fixtures/schema-1.sql", import.meta.url);
+  const db = connect(path, {});
+  db.pragma("journal_mode = WAL");
+  db.exec(readFileSync(text, "utf8"));
+  fill(db);
+  db.close();
+  chmodSync(path, 0o600);
+  return path;
+}
+
+test("a file of version 1 gets what version 2 added, every row as it was", (t) => {
+  const tables = ["outbound_messages", "inbound_messages", "tombstones", "inbound_usage"];
+  const rowsOf = (db: Connection): unknown =>
+    [...tables, "handshake_stamps", "meta"].map((name) =>
+      db.prepare(`SELECT * FROM ${name}`).all(),
+    );
+  let before: unknown;
+  const path = databaseOfVersion1(t, (db) => {
+    db.exec(`INSERT INTO outbound_messages(message_id, dst_addr, dst_port, payload)
+      VALUES ('${ID}', 'a', 1, '{}')`);
+    for (const [id, scope] of ["", "alice", "alice"].entries()) {
+      db.exec(`INSERT INTO inbound_messages(message_id, src_addr, src_port, crypto_timestamp, peer,
+        digest, payload) VALUES ('${idOf(id)}', 'a', 1, 'x', '${scope}', x'0${id}', '{}')`);
+    }
+    db.exec("DELETE FROM inbound_messages WHERE id = 3");
+    db.exec("INSERT INTO handshake_stamps VALUES (x'aa', 5, 9223372036854775807)");
+    db.exec("INSERT INTO peers VALUES (x'aa', 'alice', '2026-01-01T00:00:00.000')");
+    db.exec("INSERT INTO meta VALUES ('sealed_until', 7)");
+    before = rowsOf(db);
+  });
+
+  const { db, migrated } = open(path);
+  t.after(() => db.close());
+
+  assert.equal(migrated, true);
+  assert.deepEqual(rowsOf(db), before);
+  assert.equal(db.pragma("user_version", { simple: true }), SCHEMA_VERSION);
+  assert.deepEqual(
+    db.prepare("SELECT name, session_since, handshakes_unanswered FROM peers").raw().all(),
+    [["alice", "2026-01-01T00:00:00.000", 0]],
+  );
+  const objects = db
+    .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
+    .pluck()
+    .all();
+  assert.deepEqual(objects.sort(), [...SCHEMA_SQL].sort());
+});
+
+test("a file that says version 1 and lacks something of it is refused, and stays as it was", (t) => {
+  for (const harm of ["DROP TRIGGER inbound_deleted", "DROP TABLE peers"]) {
+    const path = databaseOfVersion1(t, (db) => db.exec(harm));
+
+    assert.throws(
+      () => open(path),
+      (thrown) => thrown instanceof DaemonError && thrown.code === "ERR_DB_DAMAGED",
+    );
+
+    const db = connect(path, {});
+    assert.equal(db.pragma("user_version", { simple: true }), 1);
+    db.close();
+  }
+});
 
 test("a migrated file opens again without a migration, also by clients", (t) => {
   const path = oldDatabase(t, true, () => {});

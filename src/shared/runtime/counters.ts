@@ -22,6 +22,8 @@ export const COUNTER_NAMES = [
   "store_busy",
   "store_full",
   "unsealed",
+  "packets_opened",
+  "handshakes_sent",
 ] as const;
 export type CounterName = (typeof COUNTER_NAMES)[number];
 

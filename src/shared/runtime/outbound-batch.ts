@@ -13,18 +13,27 @@
 //   44      4    length        of the payload, bytes
 //   48      4    released      1 when the row had state 'sent' (an earlier run released it)
 //   52      4    priority      0 bulk, 1 normal, 2 high, 3 urgent
-//   56      n    payload       UTF-8 JSON, as it goes on the wire
+// and, of rows that go in sessions, else 0:
+//   56      4    flags         those of MESSAGE that belong to the message
+//   60      4    stream        1 + index into OutboundBatch.streams; 0: unordered
+//   64      4    total         bytes of the whole payload
+//   68     12    inReplyTo
+//   80     32    digest        of the message
+//  112      n    payload       as it goes on the wire; a large one of a session stays in the table
 
 import { assert } from "../base/assert.js";
 import { MESSAGE_ID_BYTES } from "../protocol/constants.js";
+import type { SessionRow } from "../protocol/session/ports.js";
 
-export const OUTBOUND_RECORD_HEADER_BYTES = 56;
+export const OUTBOUND_RECORD_HEADER_BYTES = 112;
 export const TICKET_NONE = 0xffff_ffff;
 
 export interface DestinationName {
   /** dst_addr as it stands in the row: an IP address, a host name, or the name of a configured peer. */
   readonly address: string;
   readonly port: number;
+  /** Public key, in base64, of the session peer that rows for it go to; undefined: classic. */
+  readonly peer: string | undefined;
 }
 
 export interface OutboundBatch {
@@ -33,6 +42,7 @@ export interface OutboundBatch {
   readonly used: number;
   readonly rows: number;
   readonly destinations: readonly DestinationName[];
+  readonly streams: readonly string[];
 }
 
 const align8 = (value: number): number => (value + 7) & ~7;
@@ -48,6 +58,18 @@ export interface OutboundRecord {
   readonly priority: number;
 }
 
+/** What a row for a session peer has beside that. */
+export interface OutboundSessionFields {
+  readonly flags: number;
+  /** "": unordered. */
+  readonly stream: string;
+  readonly total: number;
+  /** 12 bytes, when the flags say so. */
+  readonly inReplyTo: Uint8Array | undefined;
+  /** 32 bytes. */
+  readonly digest: Uint8Array;
+}
+
 /** Builds one batch. Grows by doubling up to `bytesMax`; `append` says false when the row must wait. */
 export class OutboundBatchWriter {
   readonly #bytesMax: number;
@@ -56,6 +78,8 @@ export class OutboundBatchWriter {
   #used = 0;
   #rows = 0;
   #destinations: DestinationName[] = [];
+  #streams: string[] = [];
+  readonly #streamIndex = new Map<string, number>();
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -68,12 +92,17 @@ export class OutboundBatchWriter {
   }
 
   /** Index of a destination that the next records refer to. */
-  destination(address: string, port: number): number {
-    return this.#destinations.push({ address, port }) - 1;
+  destination(address: string, port: number, peer?: string): number {
+    return this.#destinations.push({ address, port, peer }) - 1;
   }
 
   /** Copies one row in. The first row always fits, however large. */
-  append(record: OutboundRecord, messageId: Uint8Array, payload: Uint8Array): boolean {
+  append(
+    record: OutboundRecord,
+    messageId: Uint8Array,
+    payload: Uint8Array,
+    session?: OutboundSessionFields,
+  ): boolean {
     assert(messageId.length === MESSAGE_ID_BYTES, "a message id has 12 bytes");
     const need = align8(OUTBOUND_RECORD_HEADER_BYTES + payload.length);
     if (this.#used + need > this.#bytesMax && this.#rows > 0) return false;
@@ -90,10 +119,29 @@ export class OutboundBatchWriter {
     view.setUint32(at + 44, payload.length, true);
     view.setUint32(at + 48, record.released ? 1 : 0, true);
     view.setUint32(at + 52, record.priority, true);
+    if (session !== undefined) this.#appendSession(at, session);
     this.#bytes.set(payload, at + OUTBOUND_RECORD_HEADER_BYTES);
     this.#used += need;
     this.#rows += 1;
     return true;
+  }
+
+  #appendSession(at: number, session: OutboundSessionFields): void {
+    const view = this.#view;
+    view.setUint32(at + 56, session.flags, true);
+    view.setUint32(at + 60, session.stream === "" ? 0 : this.#indexOf(session.stream) + 1, true);
+    view.setUint32(at + 64, session.total, true);
+    if (session.inReplyTo !== undefined) this.#bytes.set(session.inReplyTo, at + 68);
+    this.#bytes.set(session.digest, at + 80);
+  }
+
+  #indexOf(stream: string): number {
+    let found = this.#streamIndex.get(stream);
+    if (found === undefined) {
+      found = this.#streams.push(stream) - 1;
+      this.#streamIndex.set(stream, found);
+    }
+    return found;
   }
 
   /** Hands the batch out; the writer starts anew on fresh memory. */
@@ -103,12 +151,15 @@ export class OutboundBatchWriter {
       used: this.#used,
       rows: this.#rows,
       destinations: this.#destinations,
+      streams: this.#streams,
     };
     this.#bytes = new Uint8Array(Math.min(this.#bytesMax, 16_384));
     this.#view = new DataView(this.#bytes.buffer);
     this.#used = 0;
     this.#rows = 0;
     this.#destinations = [];
+    this.#streams = [];
+    this.#streamIndex.clear();
     return batch;
   }
 
@@ -124,12 +175,13 @@ export class OutboundBatchWriter {
 }
 
 /** Walks a batch without an object per row: `next()` moves the cursor, the getters read at it. */
-export class OutboundBatchReader {
+export class OutboundBatchReader implements SessionRow {
   readonly batch: OutboundBatch;
   readonly bytes: Uint8Array;
   readonly #view: DataView;
   #at = -1;
   #following = 0;
+  #classicOnly = false;
 
   constructor(batch: OutboundBatch) {
     this.batch = batch;
@@ -138,10 +190,19 @@ export class OutboundBatchReader {
   }
 
   next(): boolean {
-    if (this.#following >= this.batch.used) return false;
-    this.#at = this.#following;
-    this.#following = this.#at + align8(OUTBOUND_RECORD_HEADER_BYTES + this.payloadLength);
+    do {
+      if (this.#following >= this.batch.used) return false;
+      this.#at = this.#following;
+      this.#following = this.#at + align8(OUTBOUND_RECORD_HEADER_BYTES + this.payloadLength);
+    } while (this.#classicOnly && this.destination.peer !== undefined);
     return true;
+  }
+
+  /** Back to before the first row; from now on rows of sessions are passed over. */
+  rewindToClassic(): void {
+    this.#at = -1;
+    this.#following = 0;
+    this.#classicOnly = true;
   }
 
   get rowId(): number {
@@ -180,5 +241,31 @@ export class OutboundBatchReader {
   /** Offset of the payload in `bytes`. */
   get payloadAt(): number {
     return this.#at + OUTBOUND_RECORD_HEADER_BYTES;
+  }
+
+  // --- Of rows whose destination has a peer -------------------------------------------------------
+
+  get flags(): number {
+    return this.#view.getUint32(this.#at + 56, true);
+  }
+  /** "": unordered. */
+  get stream(): string {
+    const index = this.#view.getUint32(this.#at + 60, true);
+    if (index === 0) return "";
+    const stream = this.batch.streams[index - 1];
+    assert(stream !== undefined, "a record names a stream of its batch");
+    return stream;
+  }
+  get total(): number {
+    return this.#view.getUint32(this.#at + 64, true);
+  }
+  get inBatch(): boolean {
+    return this.payloadLength === this.total;
+  }
+  get inReplyToAt(): number {
+    return this.#at + 68;
+  }
+  get digestAt(): number {
+    return this.#at + 80;
   }
 }

@@ -44,6 +44,8 @@ export class SlabTable {
   readonly memory: SharedArrayBuffer;
   readonly bytes: Uint8Array<SharedArrayBuffer>;
   readonly words: Uint32Array<SharedArrayBuffer>;
+  /** End of what may have been written since the last reset: rooms are given back, and shrunk. */
+  #writtenTo = 0;
 
   constructor(memory: SharedArrayBuffer) {
     this.memory = memory;
@@ -64,11 +66,12 @@ export class SlabTable {
 
   /** Empties the slab and zeroes what it held: no old plaintext behind a wrong length. */
   reset(): void {
-    const used = this.words[1] as number;
+    const used = Math.max(this.words[1] as number, this.#writtenTo);
     // By words: shared memory is filled element by element, four times dearer by bytes.
     if (used > 0) this.words.fill(0, HEADER_WORDS, (used + 3) >> 2);
     this.words[0] = 0;
     this.words[1] = DATA_AT;
+    this.#writtenTo = DATA_AT;
   }
 
   /** True while a datagram of this length fits. */
@@ -88,6 +91,23 @@ export class SlabTable {
     this.words[word + 1] = at + 4;
     this.words[word + 8] = datagramLength;
     return index;
+  }
+
+  /** Makes the datagram of the last entry shorter than it was added. */
+  shrink(index: number, datagramLength: number): void {
+    assert(index === this.entries - 1, "only the last entry can give room back");
+    const word = wordOf(index);
+    assert(datagramLength <= (this.words[word + 8] as number), "a room is only made smaller");
+    this.#writtenTo = Math.max(this.#writtenTo, this.words[1] as number);
+    this.words[1] = (this.words[word + 1] as number) - 4 + spanOf(datagramLength);
+    this.words[word + 8] = datagramLength;
+  }
+
+  /** Takes the last entry away again: nothing was written into its words. */
+  cancel(index: number): void {
+    this.shrink(index, 0);
+    this.words[1] = (this.words[wordOf(index) + 1] as number) - 4;
+    this.words[0] = index;
   }
 
   codeOf(index: number): number {

@@ -188,8 +188,26 @@ export function putInPlace(from: string, to: string): boolean {
     renameSync(from, to);
   }
   removeAll([from]);
-  syncPath(dirname(to));
+  syncFolderOf(to);
   return true;
+}
+
+/**
+ * Makes the names in a file's folder durable. SQLite does so too when it makes a file, and does not
+ * look at the result: a log whose name a power failure takes away takes the commits in it along.
+ */
+export function syncFolderOf(path: string): void {
+  const folder = dirname(path);
+  try {
+    syncPath(folder);
+  } catch (thrown) {
+    throw new DaemonError(
+      "ERR_DB_IO",
+      `the system failed to sync the folder ${folder}: ${reasonOf(thrown)}`,
+      "check the disk, then start again; a power failure could take the database's files away",
+      thrown,
+    );
+  }
 }
 
 function syncPath(path: string): void {

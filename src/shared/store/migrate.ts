@@ -1,10 +1,13 @@
-// Brings an older daemon's file (user_version 0) to version 1 in one transaction, rows intact; makes
-// the schema of a new file; says what is wrong with a file that claims to be of this version.
+// Brings an older daemon's file (user_version 0), or one of version 1, to version 2 in one transaction,
+// rows intact; makes the schema of a new file; says what is wrong with a file that claims to be of a
+// version.
 
 import type { Connection } from "./driver.js";
 import {
+  ADDED_IN_VERSION_2,
   INBOUND_COLUMNS_ADDED,
   INBOUND_COLUMNS_OLD,
+  OBJECTS_OF_VERSION_1,
   OLD_INDEXES,
   OUTBOUND_COLUMNS_ADDED,
   OUTBOUND_COLUMNS_OLD,
@@ -29,8 +32,29 @@ export function createSchema(db: Connection): void {
   db.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
-/** Runs inside the caller's transaction, on a file for which {@link oldSchemaFault} found nothing. */
-export function migrateSchema(db: Connection, digestOf: DigestOf): void {
+/** Runs inside the caller's transaction, on a file of `version` in which no fault was found. */
+export function migrateSchema(db: Connection, version: number, digestOf: DigestOf): void {
+  if (version === 0) migrateOld(db, digestOf);
+  else migrateVersion1(db);
+  db.pragma(`user_version = ${SCHEMA_VERSION}`);
+}
+
+function migrateVersion1(db: Connection): void {
+  for (const { name } of OBJECTS_OF_VERSION_1) {
+    db.exec(`ALTER TABLE ${name} RENAME TO ${name}_before`);
+  }
+  for (const { name, sql } of OWN_OBJECTS) {
+    const isNew = ADDED_IN_VERSION_2.includes(name);
+    if (isNew || OBJECTS_OF_VERSION_1.some((object) => object.name === name)) db.exec(sql);
+  }
+  for (const { name } of OBJECTS_OF_VERSION_1) {
+    const columns = [...columnsOf(db, `${name}_before`).keys()].join(", ");
+    db.exec(`INSERT INTO ${name}(${columns}) SELECT ${columns} FROM ${name}_before`);
+    db.exec(`DROP TABLE ${name}_before`);
+  }
+}
+
+function migrateOld(db: Connection, digestOf: DigestOf): void {
   for (const [table, columns] of [
     [OUTBOUND, OUTBOUND_COLUMNS_ADDED],
     [INBOUND, INBOUND_COLUMNS_ADDED],
@@ -50,7 +74,6 @@ export function migrateSchema(db: Connection, digestOf: DigestOf): void {
      SELECT peer, count(*), coalesce(sum(length(CAST(payload AS BLOB))), 0)
      FROM inbound_messages GROUP BY peer`,
   );
-  db.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
 function fillDigests(db: Connection, digestOf: DigestOf): void {
@@ -118,20 +141,27 @@ export function oldSchemaFault(db: Connection): string | undefined {
   );
 }
 
-/** What a file of this version lacks or has otherwise; undefined when it is whole. */
-export function schemaFault(db: Connection): string | undefined {
+/** What a file of this version, 1 or later, lacks or has otherwise; undefined when it is whole. */
+export function schemaFault(db: Connection, version = SCHEMA_VERSION): string | undefined {
   const outbound = [...OUTBOUND_COLUMNS_OLD, ...OUTBOUND_COLUMNS_ADDED, PAYLOAD_COLUMN];
   const inbound = [...INBOUND_COLUMNS_OLD, ...INBOUND_COLUMNS_ADDED, PAYLOAD_COLUMN];
   const fault = columnFault(db, OUTBOUND, outbound) ?? columnFault(db, INBOUND, inbound);
   if (fault !== undefined) return fault;
   const rows = db.prepare("SELECT name, sql FROM sqlite_schema").raw().all();
   const stored = new Map(rows as [string, string | null][]);
-  for (const { name, sql } of OWN_OBJECTS) {
+  for (const { name, sql } of objectsOf(version)) {
     const found = stored.get(name);
     if (found === undefined) return `${name} is missing`;
-    if (found !== sql) return `${name} is not what this version made`;
+    if (found !== sql) return `${name} is not what version ${version} made`;
   }
   return undefined;
+}
+
+function objectsOf(version: number): typeof OWN_OBJECTS {
+  if (version >= SCHEMA_VERSION) return OWN_OBJECTS;
+  return OWN_OBJECTS.filter(({ name }) => !ADDED_IN_VERSION_2.includes(name)).map(
+    (object) => OBJECTS_OF_VERSION_1.find(({ name }) => name === object.name) ?? object,
+  );
 }
 
 /** A default that changed would make new rows invisible to the daemon. */

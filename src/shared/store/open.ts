@@ -16,6 +16,7 @@ import {
   requireLocal,
   requirePrivate,
   requireWholeFile,
+  syncFolderOf,
   unusable,
 } from "./file-guard.js";
 import {
@@ -73,6 +74,8 @@ export function openDatabaseFile(path: string, options: OpenOptions): OpenedData
     const db = connect(file, { fileMustExist: true, timeout: 0 });
     try {
       whenFree(() => configure(db, options), OPEN_DEADLINE_MS);
+      // The first read made the log, whose name must be there when a commit in it counts.
+      if (options.role === "daemon") syncFolderOf(file);
       const migrated = settleSchema(db, file, options);
       return { db, path: file, created, migrated };
     } catch (thrown) {
@@ -204,7 +207,12 @@ function settleSchema(db: Connection, file: string, options: OpenOptions): boole
     if (fault !== undefined) throw damaged(file, fault);
     return false;
   }
-  const fault = version < 0 ? `it says schema version ${version}` : oldSchemaFault(db);
+  const fault =
+    version < 0
+      ? `it says schema version ${version}`
+      : version === 0
+        ? oldSchemaFault(db)
+        : schemaFault(db, version);
   if (fault !== undefined) throw damaged(file, fault);
   const digestOf = options.digestOf;
   if (options.role === "client" || digestOf === undefined) {
@@ -214,7 +222,9 @@ function settleSchema(db: Connection, file: string, options: OpenOptions): boole
       "start the daemon once: it brings the file up to date, rows intact",
     );
   }
-  writeTransaction(db, () => migrateSchema(db, digestOf), { deadlineMs: OPEN_DEADLINE_MS });
+  writeTransaction(db, () => migrateSchema(db, version, digestOf), {
+    deadlineMs: OPEN_DEADLINE_MS,
+  });
   const left = schemaFault(db);
   if (left !== undefined) throw damaged(file, left);
   return true;

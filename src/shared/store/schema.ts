@@ -1,10 +1,10 @@
-// The schema, version 1, as texts that SQLite keeps literally: what `share/schema.sql` says in prose
+// The schema, version 2, as texts that SQLite keeps literally: what `share/schema.sql` says in prose
 // is tested to be this. Two tables are the contract with other programs (names, columns, states and
 // defaults never change; columns are added); the rest is ours. Triggers are plain SQL because they
 // must fire in every process that writes, whatever program it runs.
 
 /** PRAGMA user_version of files that this code makes and works on. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 const NOW = "strftime('%Y-%m-%dT%H:%M:%f','now')";
 
@@ -131,6 +131,22 @@ export const OWN_OBJECTS: readonly { readonly name: string; readonly sql: string
     column("public_key BLOB NOT NULL PRIMARY KEY"),
     column("name TEXT"),
     column("session_since TEXT"),
+    column("boot BLOB"),
+    column("last_handshake_at TEXT"),
+    column("skew_ms INTEGER"),
+    column("endpoint TEXT"),
+    column("rotation TEXT"),
+    column("classic_since TEXT"),
+    column("handshakes_unanswered INTEGER NOT NULL DEFAULT 0"),
+  ]),
+  table("stream_gaps", [
+    column("id INTEGER PRIMARY KEY AUTOINCREMENT"),
+    column("peer TEXT NOT NULL"),
+    column("stream TEXT NOT NULL"),
+    column("boot BLOB NOT NULL"),
+    column("first INTEGER NOT NULL"),
+    column("last INTEGER NOT NULL"),
+    column(`noticed_at TEXT NOT NULL DEFAULT (${NOW})`),
   ]),
   table("meta", [column("key TEXT NOT NULL PRIMARY KEY"), column("value")]),
   "CREATE UNIQUE INDEX idx_outbound_message_id ON outbound_messages(message_id)",
@@ -148,6 +164,9 @@ WHERE peer = ''`,
   "CREATE INDEX inbound_unread ON inbound_messages(id) WHERE read_count = 0",
   "CREATE INDEX inbound_received ON inbound_messages(id) WHERE state = 'received'",
   "CREATE INDEX tombstones_age ON tombstones(peer, deleted_at)",
+  `CREATE INDEX tombstones_number ON tombstones(peer, boot, number)
+WHERE boot IS NOT NULL`,
+  "CREATE UNIQUE INDEX stream_gaps_place ON stream_gaps(peer, stream, boot, first)",
   refusesFarIds("outbound_far_id", "INSERT", "outbound_messages"),
   refusesFarIds("outbound_far_id_set", "UPDATE OF id", "outbound_messages"),
   refusesFarIds("inbound_far_id", "INSERT", "inbound_messages"),
@@ -199,6 +218,22 @@ function nameOf(sql: string): string {
   if (name === undefined) throw new Error(`no name in ${sql}`);
   return name;
 }
+
+/** What a file of version 1 has otherwise than {@link OWN_OBJECTS}: made anew by the migration. */
+export const OBJECTS_OF_VERSION_1: readonly { readonly name: string; readonly sql: string }[] = [
+  table("peers", [
+    column("public_key BLOB NOT NULL PRIMARY KEY"),
+    column("name TEXT"),
+    column("session_since TEXT"),
+  ]),
+].map((sql) => ({ name: nameOf(sql), sql }));
+
+/** What a file of version 1 has not. */
+export const ADDED_IN_VERSION_2: readonly string[] = [
+  "stream_gaps",
+  "stream_gaps_place",
+  "tombstones_number",
+];
 
 /** Indexes of older files that ours replace. */
 export const OLD_INDEXES: readonly string[] = [

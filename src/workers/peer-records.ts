@@ -1,0 +1,155 @@
+// Peers with a public key, as the table keeps them: from when on only sessions are spoken with one, what
+// `status` shows of it, and under which scope its ids are known. A peer that got a public key, or has
+// another one than before, takes its scope with it before anything else of it is stored.
+
+import type { PeerEntry } from "../shared/protocol/session/peer-table.js";
+import type { PeerNote } from "../shared/runtime/messages.js";
+import { writeTransaction } from "../shared/store/busy.js";
+import type { Connection, Statement } from "../shared/store/driver.js";
+import { timeText } from "../shared/store/text-time.js";
+import { ScopeRename } from "./scope-rename.js";
+
+type KnownPeer = [publicKey: Buffer, name: string | null];
+
+export class PeerRecords {
+  readonly #db: Connection;
+  readonly #now: () => number;
+  readonly #rename: ScopeRename;
+  readonly #ofName: Statement;
+  readonly #known: Statement;
+  readonly #enter: Statement;
+  readonly #unname: Statement;
+  readonly #inherit: Statement;
+  readonly #confirm: Statement;
+  readonly #confirmed: Statement;
+  readonly #note: Statement;
+  #names = new Map<string, string>();
+  /** What the last configuration asks for and is not done yet. */
+  #entries: readonly PeerEntry[] = [];
+
+  /** `now`: wall ms since the epoch. */
+  constructor(db: Connection, now: () => number) {
+    this.#db = db;
+    this.#now = now;
+    this.#rename = new ScopeRename(db);
+    this.#ofName = db.prepare("SELECT public_key, name FROM peers WHERE name = ?").raw();
+    this.#known = db.prepare("SELECT name FROM peers WHERE public_key = ?").raw();
+    this.#enter = db.prepare(
+      `INSERT INTO peers(public_key, name) VALUES (?, ?)
+       ON CONFLICT(public_key) DO UPDATE SET name = excluded.name WHERE name IS NOT excluded.name`,
+    );
+    this.#unname = db.prepare("UPDATE peers SET name = NULL WHERE public_key = ?");
+    this.#inherit = db.prepare(
+      `UPDATE peers SET session_since = coalesce(session_since,
+         (SELECT session_since FROM peers WHERE public_key = ?)) WHERE public_key = ?`,
+    );
+    this.#confirm = db.prepare(
+      `INSERT INTO peers(public_key, session_since) VALUES (?, ?)
+       ON CONFLICT(public_key) DO UPDATE
+         SET session_since = coalesce(session_since, excluded.session_since)`,
+    );
+    this.#confirmed = db
+      .prepare("SELECT public_key FROM peers WHERE session_since IS NOT NULL")
+      .pluck();
+    this.#note = db.prepare(
+      `UPDATE peers SET boot = coalesce(?, boot),
+         last_handshake_at = coalesce(?, last_handshake_at), skew_ms = coalesce(?, skew_ms),
+         endpoint = coalesce(?, endpoint), rotation = coalesce(?, rotation),
+         handshakes_unanswered = coalesce(?, handshakes_unanswered)
+       WHERE public_key = ?`,
+    );
+  }
+
+  /** What people call the peer with this scope. */
+  nameOf(scope: string): string {
+    return this.#names.get(scope) ?? scope;
+  }
+
+  /** Takes a configuration over. What that writes is done by {@link settle}. */
+  adopt(entries: readonly PeerEntry[]): void {
+    this.#entries = entries;
+    this.#names = new Map();
+    for (const { publicKey, name } of entries) {
+      if (publicKey !== undefined) this.#names.set(publicKey, name);
+    }
+  }
+
+  /** Scopes of the peers that are configured. */
+  get scopes(): ReadonlySet<string> {
+    return new Set(this.#names.keys());
+  }
+
+  /**
+   * Enters the peers and moves their scopes. Called in front of every job that stores: throws when the
+   * lock is not to be had, and goes on at the next call.
+   */
+  settle(deadlineMs: number): void {
+    if (this.#entries.length === 0) return;
+    for (const { name, publicKey } of this.#entries) {
+      if (publicKey !== undefined) this.#enterPeer(name, publicKey, deadlineMs);
+    }
+    this.#entries = [];
+  }
+
+  #enterPeer(name: string, publicKey: string, deadlineMs: number): void {
+    const key = Buffer.from(publicKey, "base64");
+    const known = this.#known.get(key) as [string | null] | undefined;
+    const before = (this.#ofName.all(name) as KnownPeer[]).filter(([other]) => !other.equals(key));
+    const scopes = new Map<string, Buffer | undefined>([[name, undefined]]);
+    for (const [other] of before) {
+      // Another peer of the configuration has that key: names were exchanged, not keys.
+      const scope = other.toString("base64");
+      if (known === undefined && !this.#names.has(scope)) scopes.set(scope, other);
+    }
+    for (const from of scopes.keys()) {
+      if (this.#rename.due(from)) this.#rename.run(from, publicKey, deadlineMs);
+    }
+    if (known?.[0] === name && before.length === 0) return;
+    writeTransaction(
+      this.#db,
+      () => {
+        this.#enter.run(key, name);
+        for (const other of scopes.values()) {
+          if (other !== undefined) this.#inherit.run(other, key);
+        }
+        for (const [other] of before) this.#unname.run(other);
+      },
+      { deadlineMs },
+    );
+  }
+
+  /** Public keys, in base64, of peers with which only sessions are spoken. */
+  sessionSince(): readonly string[] {
+    return (this.#confirmed.all() as Buffer[]).map((key) => key.toString("base64"));
+  }
+
+  /** Commits that only sessions are spoken with the peer. */
+  confirm(publicKey: string, deadlineMs: number): void {
+    const key = Buffer.from(publicKey, "base64");
+    const now = timeText(this.#now());
+    writeTransaction(this.#db, () => this.#confirm.run(key, now), { deadlineMs });
+  }
+
+  /** Writes what `status` shows. */
+  note(notes: readonly PeerNote[], deadlineMs: number): void {
+    if (notes.length === 0) return;
+    writeTransaction(
+      this.#db,
+      () => {
+        for (const note of notes) {
+          const at = note.lastHandshakeAt;
+          this.#note.run(
+            note.boot === undefined ? null : Buffer.from(note.boot),
+            at === undefined ? null : timeText(at),
+            note.skewMs === undefined ? null : Math.round(note.skewMs),
+            note.endpoint ?? null,
+            note.rotation ?? null,
+            note.handshakesUnanswered ?? null,
+            Buffer.from(note.peer, "base64"),
+          );
+        }
+      },
+      { deadlineMs },
+    );
+  }
+}
