@@ -194,6 +194,12 @@ export class Host implements StoreSink {
     return this.#world.wallNs + this.wallOffsetMs * NS_PER_MS;
   }
 
+  /** A clean stop: nothing is sealed any more, and the store keeps the last stamp that was. */
+  stop(): void {
+    this.#reservedNs = this.endpoint.endSealing();
+    this.up = false;
+  }
+
   /** The process ends, and a new one starts from the tables. */
   restart(config: ProtocolConfig = this.#options.config): void {
     this.#pool = new TestPool(this.#options.keys);
@@ -201,6 +207,7 @@ export class Host implements StoreSink {
     this.#order = false;
     for (const row of this.rows.values()) row.leased = false;
     this.endpoint = this.#endpoint(config, this.#reservedNs);
+    this.up = true;
   }
 
   /** A reload: the same process, other keys or settings. */

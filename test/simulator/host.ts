@@ -1,0 +1,59 @@
+// What the simulator needs of a host's process, whatever protocol it speaks: inputs with the two clocks,
+// outputs through a sink, one deadline. The adapters are one file for each protocol.
+
+import type { Nanoseconds } from "../../src/shared/base/units.js";
+import type { StoreJob, StoreResult } from "../../src/shared/runtime/messages.js";
+
+export type HostInput =
+  | {
+      readonly kind: "datagram";
+      /** Not kept by the process. */
+      readonly bytes: Uint8Array;
+      readonly address: string;
+      readonly port: number;
+    }
+  | { readonly kind: "timer" }
+  | { readonly kind: "result"; readonly result: StoreResult }
+  /** The crypto workers are through with the piece of work that was handed out under this number. */
+  | { readonly kind: "worked"; readonly work: number };
+
+/** Where the outputs of a process go. None of them acts upon the process before it returns. */
+export interface HostOutputs {
+  /** `bytes` belongs to whoever is given it. `answer`: something authentic must have asked for it. */
+  transmit(bytes: Uint8Array, answer: boolean, address: string, port: number): void;
+  job(job: StoreJob): void;
+  work(work: number, kind: "sealing" | "opening"): void;
+  /** An envelope was sealed under a key, by number, with the nonce at `nonceAt`. */
+  sealed(key: number, bytes: Uint8Array, nonceAt: number): void;
+  /**
+   * An authentic envelope that may be answered, once. `mayRepeat`: the protocol's text says that a
+   * process which started since it was first opened cannot know that it was.
+   */
+  opened(bytes: Uint8Array, nonceAt: number, mayRepeat: boolean): void;
+}
+
+export interface SimProcess {
+  handle(input: HostInput, now: Nanoseconds, wallNs: number): void;
+  /** Monotonic ns at which it wants a timer; Infinity: never. */
+  deadline(now: Nanoseconds): number;
+  /** Ends in good order: the last stamp it sealed, ns since the epoch. */
+  stop(): number;
+  /** Gives memory back; it is not called any more. */
+  discard(): void;
+  /** What it holds, and what it may hold at most. */
+  readonly holdings: readonly (readonly [name: string, held: number, heldMax: number])[];
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+/** What a process is born with. */
+export interface Birth {
+  readonly host: number;
+  /** How many processes of this host there were before; clones count on. */
+  readonly incarnation: number;
+  readonly address: string;
+  readonly port: number;
+  readonly now: Nanoseconds;
+  readonly wallNs: number;
+  readonly sealedUntilNs: number;
+  readonly outputs: HostOutputs;
+}

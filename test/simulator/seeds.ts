@@ -1,0 +1,133 @@
+// Many seeds: each in a run of its own, each run on one thread, ranges of seeds over a few threads.
+
+import { Worker } from "node:worker_threads";
+import { ClassicAdapter } from "./classic-host.js";
+import { PLANTS, type Plant } from "./plants.js";
+import { type RunResult, run, scenarioOf } from "./simulation.js";
+
+export interface SeedOrder {
+  readonly from: number;
+  readonly count: number;
+  readonly stopsAtFirst: boolean;
+}
+
+export interface FailedSeed {
+  readonly seed: number;
+  readonly profile: string;
+  readonly message: string;
+  readonly tail: readonly string[];
+}
+
+export interface SeedReport {
+  readonly seeds: number;
+  readonly steps: number;
+  readonly stored: number;
+  readonly acknowledged: number;
+  readonly expired: number;
+  readonly datagrams: number;
+  readonly crashes: number;
+  readonly failed: readonly FailedSeed[];
+}
+
+const WORKER_URL = new URL("./seeds.worker.js", import.meta.url);
+/** Seeds that a thread is given at once. */
+const CHUNK_SEEDS = 10;
+const EMPTY: SeedReport = {
+  seeds: 0,
+  steps: 0,
+  stored: 0,
+  acknowledged: 0,
+  expired: 0,
+  datagrams: 0,
+  crashes: 0,
+  failed: [],
+};
+
+export function plantOf(name: string | undefined): Plant | undefined {
+  if (name === undefined) return undefined;
+  const plant = PLANTS.find((each) => each.name === name);
+  if (plant === undefined) throw new Error(`no plant is called "${name}"`);
+  return plant;
+}
+
+/** One seed, as it is or with a bug planted. */
+export function playSeed(seed: number, plant?: Plant): RunResult {
+  const adapter = new ClassicAdapter(plant);
+  return run(scenarioOf(seed), { adapter, ...(plant === undefined ? {} : { plant }) });
+}
+
+/** A range of seeds on this thread. */
+export function playSeeds(
+  { from, count, stopsAtFirst }: SeedOrder,
+  plantName?: string,
+): SeedReport {
+  const plant = plantOf(plantName);
+  let report = EMPTY;
+  for (let seed = from; seed < from + count; seed++) {
+    const result = playSeed(seed, plant);
+    report = sum(report, { ...result, seeds: 1, failed: failureOf(seed, result) });
+    if (stopsAtFirst && report.failed.length > 0) break;
+  }
+  return report;
+}
+
+const failureOf = (seed: number, { violation, scenario, tail }: RunResult): FailedSeed[] =>
+  violation === undefined
+    ? []
+    : [{ seed, profile: scenario.setting.name, message: violation.message, tail }];
+
+function sum(a: SeedReport, b: SeedReport): SeedReport {
+  return {
+    seeds: a.seeds + b.seeds,
+    steps: a.steps + b.steps,
+    stored: a.stored + b.stored,
+    acknowledged: a.acknowledged + b.acknowledged,
+    expired: a.expired + b.expired,
+    datagrams: a.datagrams + b.datagrams,
+    crashes: a.crashes + b.crashes,
+    failed: [...a.failed, ...b.failed],
+  };
+}
+
+/** A range of seeds over so many threads. */
+export async function playSeedsInThreads(
+  order: SeedOrder,
+  options: {
+    readonly threads: number;
+    readonly plant?: string;
+    readonly onProgress?: (report: SeedReport) => void;
+  },
+): Promise<SeedReport> {
+  const end = order.from + order.count;
+  let next = order.from;
+  let report = EMPTY;
+  const isOver = (): boolean => next >= end || (order.stopsAtFirst && report.failed.length > 0);
+  const serve = async (): Promise<void> => {
+    if (isOver()) return;
+    const worker = new Worker(WORKER_URL, { execArgv: [], workerData: { plant: options.plant } });
+    try {
+      while (!isOver()) {
+        const from = next;
+        next = Math.min(end, from + CHUNK_SEEDS);
+        const played = await playIn(worker, { ...order, from, count: next - from });
+        report = sum(report, played);
+        options.onProgress?.(report);
+      }
+    } finally {
+      await worker.terminate();
+    }
+  };
+  await Promise.all(Array.from({ length: options.threads }, serve));
+  return { ...report, failed: report.failed.toSorted((a, b) => a.seed - b.seed) };
+}
+
+function playIn(worker: Worker, order: SeedOrder): Promise<SeedReport> {
+  return new Promise((resolve, reject) => {
+    worker.once("error", reject);
+    worker.once("message", (report: SeedReport) => {
+      worker.off("error", reject);
+      resolve(report);
+    });
+    worker.postMessage(order);
+  });
+}

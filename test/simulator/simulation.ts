@@ -1,0 +1,380 @@
+// One run: hosts, network, attacker and oracle on one queue of events. First the phase with faults, then
+// all is healed and fate holds still, and what is alive has to get through and fall quiet.
+
+import { Attacker } from "./attacker.js";
+import { EventQueue } from "./events.js";
+import { Faults } from "./faults.js";
+import type { HostOutputs } from "./host.js";
+import { Watch } from "./invariants.js";
+import { type Account, Ledger, Violation } from "./ledger.js";
+import { Machine } from "./machine.js";
+import { addressOf, HOSTS_MAX, Network, PORT_OF_HOSTS } from "./network.js";
+import type { Plant } from "./plants.js";
+import { Prng } from "./prng.js";
+import { drawPlan, drawSetting } from "./profiles.js";
+import type { ProtocolAdapter } from "./protocol-adapter.js";
+import type { Decision, Fault, Scenario, Step } from "./scenario.js";
+import { StoreModel } from "./store-model.js";
+import type { OutboundRow } from "./tables.js";
+import { lineOf, Trace } from "./trace.js";
+import { applyStep, drawSteps } from "./workload.js";
+
+/** Longest wait between two tries, three times, and two round trips. Source: figure B2. */
+const LIVENESS_NS = 3 * 3_600e9 + 2 * 10e9;
+/** Once every row is final, the last answers and timers run out; then nothing may be sent. */
+const SETTLING_NS = 120e9;
+const SILENCE_NS = 480e9;
+const STEPS_MAX = 1_000_000;
+const LOOK_NS = 1e9;
+
+export interface RunResult {
+  readonly scenario: Scenario;
+  readonly decisions: readonly Decision[];
+  readonly hash: string;
+  readonly steps: number;
+  /** Virtual ns. */
+  readonly spanNs: number;
+  readonly stored: number;
+  readonly acknowledged: number;
+  readonly expired: number;
+  readonly datagrams: number;
+  readonly crashes: number;
+  readonly drops: Readonly<Record<string, number>>;
+  /** Undefined when all went as it should. */
+  readonly violation: Violation | undefined;
+  /** What happened last, as lines for a person. */
+  readonly tail: readonly string[];
+}
+
+export interface RunOptions {
+  readonly adapter: ProtocolAdapter;
+  readonly plant?: Plant;
+  /** Sees every event; for a verbose replay. */
+  readonly onEvent?: (line: string) => void;
+}
+
+/** The scenario that a seed stands for. */
+export function scenarioOf(seed: number): Scenario {
+  const setting = drawSetting(seed);
+  return { seed, setting, steps: drawSteps(seed, setting), decisions: undefined };
+}
+
+export function run(scenario: Scenario, options: RunOptions): RunResult {
+  const undo = options.plant?.patch?.();
+  try {
+    return new Simulation(scenario, options).run();
+  } finally {
+    undo?.();
+  }
+}
+
+class Simulation {
+  readonly #scenario: Scenario;
+  readonly #options: RunOptions;
+  readonly #faults: Faults;
+  readonly #queue: EventQueue;
+  readonly #network: Network;
+  readonly #attacker = new Attacker();
+  readonly #ledger: Ledger;
+  readonly #watch: Watch;
+  readonly #machines: Machine[] = [];
+  readonly #trace = new Trace();
+  readonly #freshIds: Prng;
+  #now = 0;
+  #crashes = 0;
+
+  constructor(scenario: Scenario, options: RunOptions) {
+    const { seed, setting } = scenario;
+    this.#scenario = scenario;
+    this.#options = options;
+    this.#faults = new Faults(scenario, () => drawPlan(seed, setting));
+    const ranks = Prng.of(seed, "order");
+    this.#queue = new EventQueue(setting.fuzzedOrder ? () => ranks.u32() : () => 0);
+    this.#freshIds = Prng.of(seed, "ids");
+    this.#ledger = new Ledger({
+      shared: setting.keys === "shared",
+      accounts: () => this.#machines,
+      hostAt: (address, port) => this.#network.hostAt(address, port),
+    });
+    this.#watch = new Watch();
+    this.#network = new Network({
+      setting: setting.network,
+      faults: this.#faults,
+      queue: this.#queue,
+      now: () => this.#now,
+      overhears: (datagram) => this.#attacker.overhear(datagram),
+      arrive: (host, { bytes, from, fromPort }) =>
+        this.#machines[host]?.receive({ kind: "datagram", bytes, address: from, port: fromPort }),
+    });
+    options.adapter.begin(scenario);
+  }
+
+  run(): RunResult {
+    let violation: Violation | undefined;
+    try {
+      this.#prepare();
+      this.#runUntil(this.#scenario.setting.spanNs, () => false);
+      this.#heal();
+      this.#liveness();
+    } catch (thrown) {
+      violation =
+        thrown instanceof Violation ? thrown : new Violation("exception", stackOf(thrown));
+    }
+    for (const machine of this.#machines) machine.end();
+    return this.#result(violation);
+  }
+
+  // --- Phases -------------------------------------------------------------------------------------
+
+  #prepare(): void {
+    const { seed, setting, steps } = this.#scenario;
+    const drifts = Prng.of(seed, "drifts");
+    for (let host = 0; host < setting.hosts; host++) {
+      const driftPpm = drifts.between(-setting.driftPpmMax, setting.driftPpmMax);
+      this.#addMachine(host, driftPpm, false);
+    }
+    for (const machine of this.#machines) machine.start();
+    for (const { at, fault } of this.#faults.plan) {
+      const host = "host" in fault ? fault.host : -1;
+      this.#queue.push(at, {
+        kind: fault.kind,
+        host,
+        detail: 0,
+        run: () => this.#befall(fault),
+      });
+    }
+    for (const step of steps) {
+      const { at, kind, host } = step;
+      this.#queue.push(at, { kind, host, detail: 0, run: () => this.#step(step) });
+    }
+  }
+
+  #heal(): void {
+    this.#faults.frozen = true;
+    this.#network.heal();
+    for (const machine of this.#machines) {
+      machine.disarm();
+      if (machine.isClone) {
+        machine.end();
+        continue;
+      }
+      machine.resume();
+      machine.clock.setOffset(0);
+      machine.start();
+    }
+  }
+
+  #liveness(): void {
+    const excused = (account: Account): boolean => this.#options.adapter.excuses(account);
+    const open = (): OutboundRow | undefined => this.#ledger.openRow(excused);
+    if (!this.#runUntil(this.#now + LIVENESS_NS, () => open() === undefined)) {
+      const row = open();
+      throw new Violation("not through", `row ${row?.id} to ${row?.address} is ${row?.state}`);
+    }
+    if (this.#machines.some(excused)) return;
+    this.#runUntil(this.#now + SETTLING_NS, () => false);
+    const before = this.#datagrams();
+    this.#runUntil(this.#now + SILENCE_NS, () => false);
+    const after = this.#datagrams();
+    if (after !== before) {
+      throw new Violation("not quiet", `${after - before} datagrams when there is nothing to say`);
+    }
+  }
+
+  /** Runs to an instant, or until `done`, looked at each second of the hosts' time; true if done. */
+  #runUntil(end: number, done: () => boolean): boolean {
+    let lookAt = this.#now;
+    while (this.#queue.nextAt < end) {
+      if (this.#queue.nextAt >= lookAt) {
+        if (done()) return true;
+        lookAt = this.#queue.nextAt + LOOK_NS;
+      }
+      this.#next();
+    }
+    this.#now = Math.max(this.#now, end);
+    return done();
+  }
+
+  #next(): void {
+    const at = this.#queue.nextAt;
+    const event = this.#queue.pop();
+    if (event === undefined) return;
+    this.#now = Math.max(this.#now, at);
+    const { kind, host, detail } = event;
+    this.#trace.note(this.#now, kind, host, detail);
+    const { onEvent } = this.#options;
+    if (onEvent !== undefined) onEvent(lineOf(this.#trace.last(1)[0]));
+    if (this.#trace.steps > STEPS_MAX) {
+      throw new Violation("no rest", `${STEPS_MAX} events, and the last is ${kind}`);
+    }
+    event.run();
+    if (host >= 0) this.#machines[host]?.afterEvent();
+  }
+
+  // --- Faults and steps ---------------------------------------------------------------------------
+
+  #befall(fault: Fault): void {
+    if (this.#faults.frozen) return;
+    const machine = "host" in fault ? this.#machines[fault.host] : undefined;
+    switch (fault.kind) {
+      case "crash":
+        this.#crashes += 1;
+        if (machine?.up) machine.kill(fault);
+        return;
+      case "armed crash":
+        machine?.arm(fault.output, fault.nth, fault);
+        return;
+      case "stop":
+        if (machine?.up) machine.stop(fault.downNs);
+        return;
+      case "clock":
+        machine?.clock.setOffset(fault.offsetNs);
+        return;
+      case "clock at epoch":
+        machine?.clock.setWall(this.#now, 1e9, fault.stands);
+        return;
+      case "suspend":
+        machine?.suspend(fault.spanNs, fault.clockStands);
+        return;
+      case "partition":
+      case "clog": {
+        const until = this.#now + fault.spanNs;
+        const cut = fault.kind === "clog" ? this.#network.clog : this.#network.cut;
+        cut.call(this.#network, fault.from, fault.to, until);
+        if (fault.bothWays) cut.call(this.#network, fault.to, fault.from, until);
+        return;
+      }
+      case "rebind":
+        this.#network.rebind(fault.host, fault.port);
+        return;
+      case "backup":
+        if (machine !== undefined) {
+          machine.backup = { tables: machine.tables.backup(), held: new Map(machine.held) };
+        }
+        return;
+      case "restore":
+        if (machine !== undefined) this.#restore(machine, fault.downNs);
+        return;
+      case "clone":
+        if (machine !== undefined) this.#clone(machine, fault.spanNs);
+        return;
+      case "attack":
+        for (const each of this.#attacker.datagrams(fault, addressOf, PORT_OF_HOSTS)) {
+          this.#network.inject(each);
+        }
+    }
+  }
+
+  #restore(machine: Machine, downNs: number): void {
+    const { backup } = machine;
+    if (backup === undefined) return;
+    if (machine.up) machine.kill({ downNs, power: false, kept: 0 });
+    this.#ledger.restore(machine, backup.tables, backup.held);
+  }
+
+  #clone(original: Machine, spanNs: number): void {
+    if (this.#machines.length >= HOSTS_MAX) return;
+    const clone = this.#addMachine(original.identity, 0, true);
+    this.#ledger.restore(clone, original.tables.backup(), original.held);
+    clone.start();
+    this.#queue.push(this.#now + spanNs, {
+      kind: "clone ends",
+      host: clone.index,
+      detail: 0,
+      run: () => clone.end(),
+    });
+  }
+
+  #step(step: Step): void {
+    const machine = this.#machines[step.host];
+    if (machine !== undefined && applyStep(step, machine)) machine.store?.changed();
+  }
+
+  // --- Machines -----------------------------------------------------------------------------------
+
+  #addMachine(identity: number, driftPpm: number, isClone: boolean): Machine {
+    const { adapter, plant } = this.#options;
+    const machine: Machine = new Machine(
+      {
+        now: () => this.#now,
+        push: (at, event) => this.#queue.push(at, event),
+        newProcess: (of, birth) => adapter.newProcess(birth, of.identity),
+        newStore: (of, life) =>
+          new StoreModel(
+            {
+              ...life,
+              host: of.index,
+              faults: this.#faults,
+              tables: of.tables,
+              witness: this.#ledger.witness(of),
+              plants: plant?.store ?? {},
+              quotaBytes: Number.POSITIVE_INFINITY,
+              nowMs: () => of.wallMs,
+              freshId: () => this.#freshId(of.wallMs),
+            },
+            of.storeJobsDone,
+          ),
+        outputs: (of) => this.#outputsOf(of),
+        cryptoDelayNs: () => this.#scenario.setting.cryptoDelayNs,
+        lostPower: (of) => this.#ledger.lostPower(of),
+        handled: (of) => this.#watch.handled(of),
+        ended: (process) => this.#watch.ended(process),
+      },
+      { index: this.#machines.length, identity, isClone, driftPpm },
+    );
+    this.#machines.push(machine);
+    return machine;
+  }
+
+  #outputsOf(machine: Machine): Omit<HostOutputs, "job" | "work"> {
+    return {
+      transmit: (bytes, answer, address, port) => {
+        this.#watch.transmitted(machine, answer);
+        this.#trace.mix(bytes.length);
+        this.#network.send(machine.index, bytes, address, port);
+      },
+      sealed: (key, bytes, at) => this.#watch.sealed(machine, key, bytes, at),
+      opened: (bytes, at, mayRepeat) => this.#watch.opened(machine, bytes, at, mayRepeat),
+    };
+  }
+
+  /** Twelve bytes as the DB worker makes them: six of the clock, six at random. */
+  #freshId(wallMs: number): Uint8Array {
+    const id = new Uint8Array(12);
+    this.#freshIds.fill(id);
+    let clock = Math.floor(wallMs);
+    for (let i = 5; i >= 0; i--) {
+      id[i] = clock % 256;
+      clock = Math.floor(clock / 256);
+    }
+    return id;
+  }
+
+  // --- Result -------------------------------------------------------------------------------------
+
+  #datagrams(): number {
+    return this.#network.sent.reduce((sum, each) => sum + (each ?? 0), 0);
+  }
+
+  #result(violation: Violation | undefined): RunResult {
+    const { stored, acknowledged, expired } = this.#ledger;
+    return {
+      scenario: this.#scenario,
+      decisions: this.#faults.taken,
+      hash: this.#trace.hash,
+      steps: this.#trace.steps,
+      spanNs: this.#now,
+      stored,
+      acknowledged,
+      expired,
+      datagrams: this.#datagrams(),
+      crashes: this.#crashes,
+      drops: this.#watch.drops,
+      violation,
+      tail: violation === undefined ? [] : this.#trace.last(20).map(lineOf),
+    };
+  }
+}
+
+const stackOf = (thrown: unknown): string =>
+  thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);

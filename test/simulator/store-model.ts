@@ -1,0 +1,216 @@
+// A database file and its worker: one job at a time, each with a delay, a commit, a sync behind it, and
+// an answer that takes a moment to arrive. Jobs may fail; the process or the power may, at any step.
+
+import { InboundBatchReader, type Stored } from "../../src/shared/runtime/inbound-batch.js";
+import type { StoreJob, StoreResult } from "../../src/shared/runtime/messages.js";
+import type { Faults } from "./faults.js";
+import { NO_STORE_PLANTS, type StorePlants } from "./plants.js";
+import type { OutputKind, StoreFault } from "./scenario.js";
+import { StoreJobs, type StoreWitness } from "./store-jobs.js";
+import type { Tables } from "./tables.js";
+
+const WORK_NS = 100_000;
+const SYNC_NS = 300_000;
+const POST_NS = 30_000;
+const POLL_NS = 25e6;
+const TEND_NS = 1e9;
+/** Once nothing goes wrong any more. */
+const TEND_CALM_NS = 60e9;
+const LAZY_SYNC_NS = 2e9;
+
+/** What the model needs of the world around it. */
+export interface StoreSurroundings {
+  readonly host: number;
+  readonly faults: Faults;
+  readonly tables: Tables;
+  readonly witness: StoreWitness;
+  readonly plants: Partial<StorePlants>;
+  readonly quotaBytes: number;
+  readonly nowMs: () => number;
+  readonly freshId: () => Uint8Array;
+  /** Calls `run` after so much true time, unless the process ended in between. */
+  readonly later: (delayNs: number, kind: string, detail: number, run: () => void) => void;
+  readonly deliver: (result: StoreResult) => void;
+  /** An armed crash may happen here. */
+  readonly passed: (output: OutputKind) => void;
+  /** The process has to end. */
+  readonly broken: () => void;
+}
+
+export class StoreModel {
+  readonly #around: StoreSurroundings;
+  readonly #jobs: StoreJobs;
+  readonly #plants: StorePlants;
+  readonly #queue: StoreJob[] = [];
+  #working = false;
+  #polls = false;
+  #done = 0;
+
+  constructor(around: StoreSurroundings, jobsDone: number) {
+    this.#around = around;
+    this.#done = jobsDone;
+    this.#plants = { ...NO_STORE_PLANTS, ...around.plants };
+    this.#jobs = new StoreJobs({ ...around, plants: this.#plants });
+    // A start syncs the log that it finds: a process may have been killed between write and sync, and
+    // a copy of what is in there will be called known, which writes nothing and so syncs nothing.
+    if (!this.#plants.trustsUnsyncedLog) around.tables.layers.sync();
+    this.#tendLater();
+  }
+
+  /** Jobs that this file has seen, over all processes: the number of the next one's fate. */
+  get jobsDone(): number {
+    return this.#done;
+  }
+  get idle(): boolean {
+    return !this.#working && this.#queue.length === 0;
+  }
+
+  submit(job: StoreJob): void {
+    this.#queue.push(job);
+    this.#next();
+  }
+
+  /** Another process committed. */
+  changed(): void {
+    if (!this.#jobs.waiting || this.#polls) return;
+    this.#polls = true;
+    this.#around.later(POLL_NS, "poll", 0, () => {
+      this.#polls = false;
+      this.#poll();
+    });
+  }
+
+  #next(): void {
+    if (this.#working) return;
+    const job = this.#queue.shift();
+    if (job === undefined) return;
+    switch (job.kind) {
+      case "limit":
+        this.#jobs.limit(job.address, job.port, job.rowsMax);
+        this.#poll();
+        this.#next();
+        return;
+      case "lease":
+        this.#jobs.order(job);
+        this.#poll();
+        this.#next();
+        return;
+      case "store":
+      case "settle":
+      case "reserve":
+        this.#work(job);
+        return;
+      default:
+        this.#next();
+    }
+  }
+
+  // --- Jobs that write ----------------------------------------------------------------------------
+
+  #work(job: Extract<StoreJob, { kind: "store" | "settle" | "reserve" }>): void {
+    this.#working = true;
+    this.#done += 1;
+    const { faults, host, later } = this.#around;
+    const fault = faults.store(host, this.#done);
+    if (this.#plants.reportsBeforeCommit && job.kind === "store") this.#report(job, []);
+    later(WORK_NS + (fault?.delayNs ?? 0), `${job.kind} commits`, this.#done, () =>
+      this.#commit(job, fault),
+    );
+  }
+
+  #commit(
+    job: Extract<StoreJob, { kind: "store" | "settle" | "reserve" }>,
+    fault: StoreFault | undefined,
+  ): void {
+    const { tables, passed, broken, later } = this.#around;
+    const outcome = fault?.outcome ?? "well";
+    if (outcome === "busy" || outcome === "full") {
+      this.#post({ kind: "failed", job: job.kind, code: outcome });
+      this.#finish();
+      return;
+    }
+    if (outcome === "broken") return broken();
+    const outcomes: Stored[] = [];
+    const number = tables.layers.transaction(() => {
+      if (job.kind === "store") outcomes.push(...this.#jobs.store(job.batch));
+      else if (job.kind === "settle") this.#jobs.settle(job.settlement);
+      else if (!this.#plants.keepsNoStamps) this.#jobs.reserve(Number(job.stamp));
+    });
+    passed("store job");
+    if (outcome === "half broken") return broken();
+    const synced = (): void => {
+      // A transaction that changed nothing writes nothing, and syncs nothing.
+      if (number !== 0) tables.layers.sync();
+      if (job.kind === "settle") this.#jobs.settled(job.settlement);
+      if (!this.#plants.reportsBeforeCommit || job.kind !== "store") this.#report(job, outcomes);
+      this.#finish();
+    };
+    if (!this.#plants.reportsBeforeSync) {
+      later(number === 0 ? 0 : SYNC_NS, `${job.kind} synced`, this.#done, synced);
+      return;
+    }
+    if (job.kind === "settle") this.#jobs.settled(job.settlement);
+    this.#report(job, outcomes);
+    later(LAZY_SYNC_NS, "lazy sync", 0, () => tables.layers.sync());
+    this.#finish();
+  }
+
+  #report(
+    job: Extract<StoreJob, { kind: "store" | "settle" | "reserve" }>,
+    outcomes: readonly Stored[],
+  ): void {
+    if (job.kind === "reserve") this.#post({ kind: "reserved", stamp: job.stamp });
+    else if (job.kind === "settle") this.#post({ kind: "settled", rows: 0 });
+    else {
+      const records = new InboundBatchReader(job.batch);
+      for (let row = 0; records.next(); row++) records.outcome = outcomes[row] ?? 1;
+      this.#post({ kind: "stored", batch: job.batch });
+    }
+  }
+
+  #finish(): void {
+    this.#working = false;
+    this.#poll();
+    this.#next();
+  }
+
+  #post(result: StoreResult): void {
+    const { later, deliver } = this.#around;
+    later(POST_NS, result.kind, 0, () => deliver(result));
+  }
+
+  // --- Rows for the order that waits --------------------------------------------------------------
+
+  #poll(): void {
+    if (!this.#jobs.waiting || this.#working) return;
+    const { tables, later } = this.#around;
+    let leased: Extract<StoreResult, { kind: "leased" }> | undefined;
+    const number = tables.layers.transaction(() => {
+      leased = this.#jobs.poll();
+    });
+    const answer = leased;
+    // Ids are on the disk before rows that have them go out.
+    if (number === 0) {
+      if (answer !== undefined) this.#post(answer);
+      return;
+    }
+    this.#working = true;
+    later(SYNC_NS, "lease synced", 0, () => {
+      tables.layers.sync();
+      if (answer !== undefined) this.#post(answer);
+      this.#finish();
+    });
+  }
+
+  #tendLater(): void {
+    const { later, faults, tables } = this.#around;
+    later(faults.frozen ? TEND_CALM_NS : TEND_NS, "tend", 0, () => {
+      if (!this.#working) {
+        const number = tables.layers.transaction(() => this.#jobs.tend());
+        if (number !== 0) tables.layers.sync();
+        this.#poll();
+      }
+      this.#tendLater();
+    });
+  }
+}

@@ -1,0 +1,224 @@
+// The tables of one host in memory, as the schema has them, with what its triggers do: the rows of the
+// owners and the daemon's own. What SQLite keeps and the daemon never reads back is left out.
+
+import { Layers } from "./layers.js";
+
+export type OutboundState = "pending" | "sent" | "acknowledged" | "send_failed";
+
+/** Times are wall ms since the epoch. */
+export interface OutboundRow {
+  readonly id: number;
+  readonly messageId: string | undefined;
+  readonly payload: string;
+  readonly address: string;
+  readonly port: number;
+  readonly state: OutboundState;
+  readonly retries: number;
+  readonly generation: number;
+  readonly priority: number;
+  readonly createdAt: number;
+  readonly redrivenAt: number | undefined;
+  readonly notBefore: number | undefined;
+  readonly expiresAt: number | undefined;
+  readonly lastError: string | undefined;
+}
+
+export interface InboundRow {
+  readonly id: number;
+  /** Scope of its id: the peer, or "" for the secret of all. */
+  readonly scope: string;
+  readonly messageId: string;
+  readonly digest: string;
+  readonly payload: string;
+  /** Transaction that inserted it. */
+  readonly transaction: number;
+}
+
+/** With the payload, which no real one has, for the oracle. */
+export interface Tombstone {
+  readonly scope: string;
+  readonly messageId: string;
+  readonly digest: string;
+  readonly payload: string;
+  readonly deletedAt: number;
+}
+
+export const isWorked = ({ state }: OutboundRow): boolean =>
+  state === "pending" || state === "sent";
+export const idKey = (scope: string, messageId: string): string => `${scope}|${messageId}`;
+
+/** A copy of all tables, as a backup has it. */
+export interface Backup {
+  readonly outbound: ReadonlyMap<number, OutboundRow>;
+  readonly inbound: ReadonlyMap<number, InboundRow>;
+  readonly tombstones: ReadonlyMap<string, readonly Tombstone[]>;
+  readonly meta: ReadonlyMap<string, number>;
+}
+
+export class Tables {
+  readonly layers = new Layers();
+  readonly outbound = new Map<number, OutboundRow>();
+  readonly inbound = new Map<number, InboundRow>();
+  /** By {@link idKey}. */
+  readonly tombstones = new Map<string, readonly Tombstone[]>();
+  /** Sequences of the two tables, and the last stamp that may have been sealed. */
+  readonly meta = new Map<string, number>();
+  /** Inbound rows by {@link idKey}. */
+  readonly inboundIds = new Map<string, readonly number[]>();
+  readonly outboundIds = new Map<string, number>();
+
+  sequence(table: "outbound" | "inbound"): number {
+    const next = (this.meta.get(table) ?? 0) + 1;
+    this.layers.put(this.meta, table, next);
+    return next;
+  }
+
+  putOutbound(row: OutboundRow): void {
+    const before = this.outbound.get(row.id)?.messageId;
+    if (before !== row.messageId) {
+      if (before !== undefined) this.layers.put(this.outboundIds, before, undefined);
+      if (row.messageId !== undefined) this.layers.put(this.outboundIds, row.messageId, row.id);
+    }
+    this.layers.put(this.outbound, row.id, row);
+  }
+
+  // --- Owners -------------------------------------------------------------------------------------
+
+  enqueue(row: Omit<OutboundRow, "id" | "state" | "retries" | "generation" | "lastError">): number {
+    const id = this.sequence("outbound");
+    this.putOutbound({
+      ...row,
+      id,
+      state: "pending",
+      retries: 0,
+      generation: 0,
+      lastError: undefined,
+    });
+    return id;
+  }
+
+  /** Sets a row's state; a final row set to pending is a message of its own from then on. */
+  setState(row: OutboundRow, state: "pending" | "send_failed", nowMs: number): void {
+    const redriven = state === "pending" && !isWorked(row);
+    if (!redriven) {
+      this.putOutbound({ ...row, state });
+      return;
+    }
+    const isOver = row.expiresAt !== undefined && row.expiresAt <= nowMs;
+    this.putOutbound({
+      ...row,
+      state,
+      generation: row.generation + 1,
+      redrivenAt: nowMs,
+      retries: 0,
+      lastError: undefined,
+      expiresAt: isOver ? undefined : row.expiresAt,
+    });
+  }
+
+  readdress(row: OutboundRow, address: string, nowMs: number): void {
+    const changes = row.messageId !== undefined && address !== row.address;
+    const wasSent = row.state === "sent";
+    this.putOutbound({
+      ...row,
+      address,
+      ...(changes ? { generation: row.generation + 1 } : {}),
+      ...(changes && wasSent ? { state: "pending", retries: 0, redrivenAt: nowMs } : {}),
+    });
+  }
+
+  /** Writes the payload with the id in it: to the triggers a change of content once there was an id. */
+  setPayload(row: OutboundRow, messageId: string, payload: string, nowMs: number): OutboundRow {
+    const changes = row.messageId !== undefined && payload !== row.payload;
+    const wasSent = row.state === "sent";
+    const written: OutboundRow = {
+      ...row,
+      messageId,
+      payload,
+      ...(changes ? { generation: row.generation + 1 } : {}),
+      ...(changes && wasSent ? { state: "pending", retries: 0, redrivenAt: nowMs } : {}),
+    };
+    this.putOutbound(written);
+    return written;
+  }
+
+  deleteOutbound(row: OutboundRow): void {
+    if (row.messageId !== undefined) this.layers.put(this.outboundIds, row.messageId, undefined);
+    this.layers.put(this.outbound, row.id, undefined);
+  }
+
+  deleteInbound(row: InboundRow, nowMs: number): void {
+    const { scope, messageId, digest, payload } = row;
+    const key = idKey(scope, messageId);
+    this.layers.put(this.inbound, row.id, undefined);
+    const left = (this.inboundIds.get(key) ?? []).filter((id) => id !== row.id);
+    this.layers.put(this.inboundIds, key, left.length === 0 ? undefined : left);
+    const others = (this.tombstones.get(key) ?? []).filter((each) => each.digest !== digest);
+    const tombstone = { scope, messageId, digest, payload, deletedAt: nowMs };
+    this.layers.put(this.tombstones, key, [...others, tombstone]);
+  }
+
+  // --- The daemon ---------------------------------------------------------------------------------
+
+  insertInbound(row: Omit<InboundRow, "id" | "transaction">): InboundRow {
+    const id = this.sequence("inbound");
+    const inserted = { ...row, id, transaction: this.layers.next };
+    const key = idKey(row.scope, row.messageId);
+    this.layers.put(this.inbound, id, inserted);
+    this.layers.put(this.inboundIds, key, [...(this.inboundIds.get(key) ?? []), id]);
+    return inserted;
+  }
+
+  inboundOf(scope: string, messageId: string): readonly InboundRow[] {
+    const ids = this.inboundIds.get(idKey(scope, messageId)) ?? [];
+    return ids.map((id) => this.inbound.get(id)).filter((row) => row !== undefined);
+  }
+
+  /** Forgets what was deleted before an instant; returns what that was. */
+  forgetTombstones(beforeMs: number): readonly Tombstone[] {
+    const forgotten: Tombstone[] = [];
+    for (const [key, stones] of this.tombstones) {
+      const left = stones.filter(({ deletedAt }) => deletedAt >= beforeMs);
+      if (left.length === stones.length) continue;
+      forgotten.push(...stones.filter((each) => !left.includes(each)));
+      this.layers.put(this.tombstones, key, left.length === 0 ? undefined : left);
+    }
+    return forgotten;
+  }
+
+  // --- Backups ------------------------------------------------------------------------------------
+
+  backup(): Backup {
+    return {
+      outbound: new Map(this.outbound),
+      inbound: new Map(this.inbound),
+      tombstones: new Map(this.tombstones),
+      meta: new Map(this.meta),
+    };
+  }
+
+  /** The file is replaced by a backup of it, or of the host that this one is a clone of. */
+  restore(backup: Backup): void {
+    refill(this.outbound, backup.outbound);
+    refill(this.inbound, backup.inbound);
+    refill(this.tombstones, backup.tombstones);
+    refill(this.meta, backup.meta);
+    this.outboundIds.clear();
+    this.inboundIds.clear();
+    for (const { id, messageId } of this.outbound.values()) {
+      if (messageId !== undefined) this.outboundIds.set(messageId, id);
+    }
+    for (const { id, scope, messageId } of this.inbound.values()) {
+      const key = idKey(scope, messageId);
+      this.inboundIds.set(key, [...(this.inboundIds.get(key) ?? []), id]);
+    }
+    this.layers.replaced();
+    const { committed } = this.layers;
+    for (const [id, row] of this.inbound) this.inbound.set(id, { ...row, transaction: committed });
+  }
+}
+
+function refill<K, V>(table: Map<K, V>, from: ReadonlyMap<K, V>): void {
+  table.clear();
+  for (const [key, value] of from) table.set(key, value);
+}
