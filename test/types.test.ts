@@ -50,6 +50,10 @@ const all: Handlers<StoreResult> = {
   failed: ({ code }) => void code,
   broken: ({ error }) => void error.next,
   reported: ({ sentence }) => void sentence,
+  delivered: ({ failure }) => void failure,
+  stamped: ({ accepted }) => void accepted,
+  confirmed: ({ peer }) => void peer,
+  read: ({ bytes }) => void bytes?.length,
 };
 const { reported, ...rest } = all;
 // @ts-expect-error a kind without a handler

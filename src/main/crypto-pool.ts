@@ -7,7 +7,14 @@ import { assert } from "../shared/base/assert.js";
 import { DaemonError, reasonOf } from "../shared/base/errors.js";
 import { type OpenSink, type SealSink, TAG_ACK } from "../shared/protocol/slot.js";
 import { type ControlHandle, controlOf } from "../shared/runtime/control.js";
-import type { CryptoControl, RingKeys } from "../shared/runtime/messages.js";
+import type {
+  CryptoControl,
+  IdentityPrivateKeys,
+  InstalledPairKey,
+  PeerKeys,
+  RingKeys,
+} from "../shared/runtime/messages.js";
+import { SessionSink, type SlabSource } from "../shared/runtime/session-sink.js";
 import {
   BODY_OFFSET_BYTES,
   datagramLengthOf,
@@ -65,7 +72,7 @@ interface Lane {
   filling: PooledSlab | undefined;
 }
 
-export class CryptoPool implements SealSink, OpenSink {
+export class CryptoPool implements SealSink, OpenSink, SlabSource {
   readonly #lanes: Lane[] = [];
   readonly #onReturned: (slab: PooledSlab) => void;
   readonly #onLost: (error: DaemonError) => void;
@@ -74,6 +81,8 @@ export class CryptoPool implements SealSink, OpenSink {
   #stopping = false;
   bytes: Uint8Array = new Uint8Array(0);
   bodyAt = 0;
+  /** Jobs of sessions, written into the same slabs. */
+  readonly sessions: SessionSink = new SessionSink(this);
 
   constructor(options: {
     /** Called with each slab that comes back; the caller releases it. */
@@ -112,10 +121,33 @@ export class CryptoPool implements SealSink, OpenSink {
     }
   }
 
+  /**
+   * Installs our identities in every worker, and each peer's ring of pair keys, by the core's index,
+   * in the one that serves it. Answers with what main may know of each pair key, in the order given.
+   * The secrets given are wiped. Ends all handshakes under way; sessions go on.
+   */
+  async installPeers(
+    identities: IdentityPrivateKeys,
+    peers: readonly (PeerKeys | undefined)[],
+  ): Promise<readonly (readonly InstalledPairKey[] | undefined)[]> {
+    const installed: (readonly InstalledPairKey[] | undefined)[] = peers.map(() => undefined);
+    try {
+      for (const [lane, { control }] of this.#lanes.entries()) {
+        const served = peers.map((keys, peer) => (this.laneOf(peer) === lane ? keys : undefined));
+        const answers = await control.call("installPeers", [identities, served]);
+        for (const [peer, answer] of answers.entries()) installed[peer] ??= answer;
+      }
+    } finally {
+      for (const identity of identities) identity?.fill(0);
+      for (const { secret } of peers.flatMap((keys) => keys ?? [])) secret?.fill(0);
+    }
+    return installed;
+  }
+
   // --- SealSink, OpenSink -----------------------------------------------------------------------
 
   room(affinity: number, bodyLength: number): boolean {
-    const slab = this.#slabFor(affinity, datagramLengthOf(bodyLength));
+    const slab = this.slabFor(affinity, datagramLengthOf(bodyLength));
     if (slab === undefined) return false;
     this.#slab = slab;
     this.#index = slab.table.add(datagramLengthOf(bodyLength));
@@ -150,7 +182,7 @@ export class CryptoPool implements SealSink, OpenSink {
     address: string,
     port: number,
   ): boolean {
-    const slab = this.#slabFor(affinity, datagram.length);
+    const slab = this.slabFor(affinity, datagram.length);
     if (slab === undefined) return false;
     const { words, bytes } = slab.table;
     const index = slab.table.add(datagram.length);
@@ -168,6 +200,7 @@ export class CryptoPool implements SealSink, OpenSink {
    * when a slab comes back. So load makes slabs larger, not more.
    */
   flush(): void {
+    this.sessions.flush();
     for (const lane of this.#lanes) this.#postIfWorth(lane);
   }
 
@@ -179,7 +212,12 @@ export class CryptoPool implements SealSink, OpenSink {
 
   /** Slabs that are not free: zero when nothing is under way. */
   get busy(): number {
-    return this.#lanes.reduce((sum, lane) => sum + lane.made - lane.free.length, 0);
+    return this.#lanes.reduce(
+      (sum, { made, free, filling }) =>
+        // Room that was given back leaves a slab with nothing in it.
+        sum + made - free.length - (filling?.table.entries === 0 ? 1 : 0),
+      this.sessions.forgetting,
+    );
   }
 
   /** Counters of all workers, added up. */
@@ -200,8 +238,12 @@ export class CryptoPool implements SealSink, OpenSink {
 
   // --- Lanes ------------------------------------------------------------------------------------
 
-  #slabFor(affinity: number, datagramLength: number): PooledSlab | undefined {
-    const lane = this.#lanes[affinity % this.#lanes.length];
+  laneOf(affinity: number): number {
+    return affinity % this.#lanes.length;
+  }
+
+  slabFor(affinity: number, datagramLength: number): PooledSlab | undefined {
+    const lane = this.#lanes[this.laneOf(affinity)];
     assert(lane !== undefined, "the pool is started before it is used");
     if (lane.filling !== undefined && !lane.filling.table.fits(datagramLength)) this.#post(lane);
     if (lane.filling === undefined) {

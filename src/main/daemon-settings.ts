@@ -5,6 +5,7 @@ import { NS_PER_SECOND, nanoseconds } from "../shared/base/units.js";
 import type { Config } from "./config.js";
 import type { DaemonSettings } from "./daemon.js";
 import { copyKeys } from "./peers.js";
+import { sessionSettings } from "./session-settings.js";
 
 /** The part of a configuration that a reload may change. The keys are copies, for the daemon to wipe. */
 export function daemonSettings(config: Config): DaemonSettings {
@@ -31,6 +32,7 @@ export function daemonSettings(config: Config): DaemonSettings {
       strangersShare: config.strangersCpuShare,
     },
     keys: config.rings.map(({ keys }) => copyKeys(keys)),
+    sessions: sessionSettings(config),
     lifeSeconds: config.lifeSeconds,
     quotaBytes: config.quotaBytes,
   };

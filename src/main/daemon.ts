@@ -14,6 +14,9 @@ import { CryptoPool } from "./crypto-pool.js";
 import { SummaryLog } from "./log-summary.js";
 import { reachOf } from "./reach.js";
 import { Scheduler } from "./scheduler.js";
+import type { SessionSettings } from "./session-settings.js";
+import { startSessions } from "./session-start.js";
+import type { Sessions } from "./sessions.js";
 import { DgramSocket } from "./socket/dgram.js";
 import { Store } from "./store.js";
 
@@ -22,6 +25,8 @@ export interface DaemonSettings {
   readonly protocol: ProtocolConfig;
   /** Keys of `protocol.rings`, one by one. Wiped once they are installed. */
   readonly keys: readonly RingKeys[];
+  /** Undefined when no peer speaks sessions. A reload leaves them as they are. */
+  readonly sessions: SessionSettings | undefined;
   readonly lifeSeconds: number;
   readonly quotaBytes: number;
 }
@@ -68,6 +73,7 @@ export class Daemon {
   #endpoint: Endpoint | undefined;
   #scheduler: Scheduler | undefined;
   #connector: Connector | undefined;
+  #sessions: Sessions | undefined;
   readonly #summary: SummaryLog;
   #countAt = 0;
   #checkAt = 0;
@@ -189,6 +195,7 @@ export class Daemon {
       events: {
         onResolved: (host, address) => {
           endpoint.handleResolved(clock.now(), host, address);
+          this.#sessions?.handleResolved(clock.now(), host, address);
           this.#scheduler?.wake();
         },
         onUnknown: (host, why) => {
@@ -198,6 +205,8 @@ export class Daemon {
       },
     });
     this.#connector = connector;
+    this.#sessions = await this.#startSessions(pool, store, endpoint, opened);
+    for (const host of this.#sessions?.hosts ?? []) connector.resolve(host);
     this.#scheduler = new Scheduler({
       endpoint,
       pool,
@@ -206,6 +215,7 @@ export class Daemon {
       connector,
       counters: this.counters,
       clock,
+      sessions: this.#sessions,
     });
     this.#scheduler.onTick = (now) => {
       this.#summarise(now);
@@ -218,6 +228,29 @@ export class Daemon {
       if (id.length === 12 && ring !== undefined) endpoint.handleStored(id, 0, ring, address, port);
     }
     this.#scheduler.start();
+  }
+
+  async #startSessions(
+    pool: CryptoPool,
+    store: Store,
+    endpoint: Endpoint,
+    opened: StoreOpened,
+  ): Promise<Sessions | undefined> {
+    const { settings, log } = this.#options;
+    if (settings.sessions === undefined) return undefined;
+    return await startSessions({
+      settings: settings.sessions,
+      opened,
+      pool,
+      store,
+      endpoint,
+      counters: this.counters,
+      clock: systemClock,
+      send: (message, address, port) =>
+        this.#socket.send(message, 0, message.length, address, port, () => {}),
+      onProgress: () => this.#scheduler?.wake(),
+      onReport: (sentence) => log.warn(sentence),
+    });
   }
 
   // --- End --------------------------------------------------------------------------------------
@@ -242,10 +275,12 @@ export class Daemon {
 
   async #tearDown(): Promise<void> {
     this.#scheduler?.stop();
+    // Slabs that are still out hold stamps given before this one.
+    const sealedUntilNs = this.#endpoint?.endSealing();
     this.#connector?.stop();
     await this.#socket.stop();
     await this.#pool?.stop();
-    await this.#store?.stop();
+    await this.#store?.stop(sealedUntilNs);
   }
 
   #fatal(error: DaemonError): void {

@@ -4,13 +4,15 @@
 import { assert } from "../shared/base/assert.js";
 import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../shared/base/units.js";
 import type { Endpoint } from "../shared/protocol/endpoint.js";
-import { TAG_ACK } from "../shared/protocol/slot.js";
+import { type SealedPacket, TAG_ACK } from "../shared/protocol/slot.js";
 import type { Counters } from "../shared/runtime/counters.js";
+import { isSessionOutcome } from "../shared/runtime/session-slab.js";
 import { OUTCOME, wordOf } from "../shared/runtime/slab.js";
 import { SlabCursor } from "../shared/runtime/slab-cursor.js";
 import type { Clock } from "./clock.js";
 import type { Connector } from "./connector.js";
 import type { CryptoPool, PooledSlab } from "./crypto-pool.js";
+import type { Sessions } from "./sessions.js";
 import type { DatagramSocket } from "./socket/datagram-socket.js";
 import type { Store } from "./store.js";
 
@@ -25,6 +27,7 @@ export class Scheduler {
   readonly #connector: Connector;
   readonly #counters: Counters;
   readonly #clock: Clock;
+  readonly #sessions: Sessions | undefined;
   #cursor: SlabCursor | undefined;
   #pumping: NodeJS.Immediate | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -41,6 +44,8 @@ export class Scheduler {
     readonly connector: Connector;
     readonly counters: Counters;
     readonly clock: Clock;
+    /** Undefined when no peer speaks sessions. */
+    readonly sessions: Sessions | undefined;
   }) {
     this.#endpoint = options.endpoint;
     this.#pool = options.pool;
@@ -49,6 +54,7 @@ export class Scheduler {
     this.#connector = options.connector;
     this.#counters = options.counters;
     this.#clock = options.clock;
+    this.#sessions = options.sessions;
   }
 
   start(): void {
@@ -91,6 +97,7 @@ export class Scheduler {
     return (
       this.#pool.busy === 0 &&
       !this.#store.busy &&
+      this.#sessions?.busy !== true &&
       this.#endpoint.acksQueued === 0 &&
       this.#endpoint.settlementsQueued === 0
     );
@@ -107,14 +114,14 @@ export class Scheduler {
 
   #datagram(datagram: Uint8Array, address: string, port: number): void {
     this.#counters.of.datagrams_received += 1;
-    const dropped = this.#endpoint.handleDatagram(
-      this.#clock.now(),
-      datagram,
-      address,
-      port,
-      this.#store,
-      this.#pool,
-    );
+    const now = this.#clock.now();
+    const sessions = this.#sessions;
+    const taken =
+      sessions === undefined ? "classic" : sessions.handleDatagram(now, datagram, address, port);
+    const dropped =
+      taken === "classic"
+        ? this.#endpoint.handleDatagram(now, datagram, address, port, this.#store, this.#pool)
+        : taken;
     if (dropped === undefined) this.wake();
     else this.#counters.drops[dropped] += 1;
   }
@@ -128,10 +135,17 @@ export class Scheduler {
   ): void {
     const { drops, of } = this.#counters;
     const code = slab.table.words[wordOf(index)] as number;
+    if (isSessionOutcome(code)) {
+      const sealed = this.#sessions?.visit(now, wallNs, slab.table, slab.routes, index);
+      if (sealed !== undefined) this.#transmit(slab, sealed);
+      return;
+    }
     switch (code) {
       case OUTCOME.sealed:
-        if (this.#endpoint.handleSealed(now, wallNs, packet)) this.#transmit(slab, packet);
-        else of.unsealed += 1;
+        if (this.#endpoint.handleSealed(now, wallNs, packet)) {
+          if (packet.tag === TAG_ACK) of.acks_sent += 1;
+          this.#transmit(slab, packet);
+        } else of.unsealed += 1;
         return;
       case OUTCOME.message:
       case OUTCOME.ack:
@@ -167,8 +181,7 @@ export class Scheduler {
 
   // --- Outputs ----------------------------------------------------------------------------------
 
-  #transmit(slab: PooledSlab, packet: SlabCursor): void {
-    if (packet.tag === TAG_ACK) this.#counters.of.acks_sent += 1;
+  #transmit(slab: PooledSlab, packet: SealedPacket): void {
     slab.outstanding += 1;
     slab.done ??= (code) => {
       if (code !== undefined) this.#counters.of.send_errors += 1;
@@ -192,6 +205,7 @@ export class Scheduler {
     this.#endpoint.handleTimeout(now, wallNs);
     this.#connector.handleTimeout(now);
     if (this.#sealing) while (this.#endpoint.pollSeal(now, wallNs, this.#pool));
+    this.#sessions?.pump(now, wallNs);
     this.#pool.flush();
     this.#store.flush(now, wallNs);
     for (
@@ -212,6 +226,7 @@ export class Scheduler {
       this.#endpoint.pollDeadline(now),
       this.#store.pollDeadline(now),
       this.#connector.pollDeadline(),
+      this.#sessions?.pollDeadline(now) ?? Number.POSITIVE_INFINITY,
     );
     const delayMs = Math.max(0, Math.ceil(nanoseconds(at - now) / NS_PER_MS));
     this.#timer = setTimeout(this.wake, Math.min(delayMs, TIMER_MS_MAX));

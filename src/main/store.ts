@@ -9,7 +9,7 @@ import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../shared/base/units.j
 import type { Endpoint } from "../shared/protocol/endpoint.js";
 import type { Settlement } from "../shared/protocol/settlement.js";
 import type { OpenedPacket, StoreSink } from "../shared/protocol/slot.js";
-import { type Port, port, receive, send } from "../shared/runtime/channel.js";
+import { type Handlers, type Port, port, receive, send } from "../shared/runtime/channel.js";
 import { type ControlHandle, controlOf } from "../shared/runtime/control.js";
 import type { Counters } from "../shared/runtime/counters.js";
 import {
@@ -19,12 +19,15 @@ import {
   STORED,
 } from "../shared/runtime/inbound-batch.js";
 import type {
+  SessionStoreJob,
+  SessionStoreResult,
   StoreControl,
   StoreOpened,
   StoreOptions,
   StoreResult,
 } from "../shared/runtime/messages.js";
 import { OutboundBatchReader } from "../shared/runtime/outbound-batch.js";
+import { Burst } from "./burst.js";
 
 /** Opened messages that wait for a transaction: rows and bytes at most. One more batch is in it. */
 export const STORE_BATCH_ROWS_MAX = 8_192;
@@ -41,35 +44,17 @@ const CONTROL_DEADLINE_MS = 600_000;
 /** A transaction waits for this many rows, or this long after the one before. Source: store.md. */
 const STORE_BURST = { rowsMax: 2_048, spanNs: 5 * NS_PER_MS } as const;
 const SETTLE_BURST = { rowsMax: 2_048, spanNs: 10 * NS_PER_MS } as const;
-/** A transaction of fewer rows says that there is no burst: the next one goes at once. */
-const BURST_ROWS_MIN = 64;
 /** Wait after a store that was busy or full, ns. */
 const PAUSE_NS = 250 * NS_PER_MS;
 
-/** When the next transaction of a kind may begin: bursts share a commit, single rows do not wait. */
-class Burst {
-  readonly #rowsMax: number;
-  readonly #spanNs: number;
-  #nextAt = 0;
-
-  constructor({ rowsMax, spanNs }: { readonly rowsMax: number; readonly spanNs: number }) {
-    this.#rowsMax = rowsMax;
-    this.#spanNs = spanNs;
-  }
-
-  /** Whether `rows` that wait may go now. */
-  ready(now: Nanoseconds, rows: number): boolean {
-    return now >= this.#nextAt || rows >= this.#rowsMax;
-  }
-
-  began(now: Nanoseconds, rows: number): void {
-    this.#nextAt = rows >= BURST_ROWS_MIN ? now + this.#spanNs : now;
-  }
-
-  /** The instant at which waiting rows may go. */
-  get nextAt(): number {
-    return this.#nextAt;
-  }
+/** What the sessions hear of the store. */
+export interface SessionStore {
+  readonly results: Handlers<SessionStoreResult>;
+  /** A batch was leased: the rows for session peers in it are theirs; the cursor is moved. */
+  readonly onLeased: (rows: OutboundBatchReader) => void;
+  /** The store takes the outcomes that are queued; later: they are committed. */
+  readonly onTaken: () => void;
+  readonly onCommitted: () => void;
 }
 
 export interface StoreEvents {
@@ -100,6 +85,7 @@ export class Store implements StoreSink {
   #reading = true;
   #stopping = false;
   #endpoint: Endpoint | undefined;
+  #sessions: SessionStore | undefined;
   #now: () => Nanoseconds;
 
   constructor(options: {
@@ -132,6 +118,10 @@ export class Store implements StoreSink {
       failed: (result) => this.#failed(result),
       broken: ({ error }) => this.#events.onBroken(daemonError(error)),
       reported: ({ sentence }) => this.#events.onReport(sentence),
+      delivered: (result) => this.#sessions?.results.delivered(result),
+      stamped: (result) => this.#sessions?.results.stamped(result),
+      confirmed: (result) => this.#sessions?.results.confirmed(result),
+      read: (result) => this.#sessions?.results.read(result),
     });
   }
 
@@ -145,6 +135,21 @@ export class Store implements StoreSink {
   /** Names the core that results go to. */
   serve(endpoint: Endpoint): void {
     this.#endpoint = endpoint;
+  }
+
+  /** Names what results of session jobs go to. */
+  serveSessions(sessions: SessionStore): void {
+    this.#sessions = sessions;
+  }
+
+  /** Posts a job of the sessions; memory named in `transfer` belongs to the worker afterwards. */
+  order(job: SessionStoreJob, transfer: readonly ArrayBuffer[] = []): void {
+    send(this.#jobs, job, transfer);
+  }
+
+  /** How many rows of a destination of sessions may be out. */
+  limit(address: string, port: number, rowsMax: number): void {
+    send(this.#jobs, { kind: "limit", address, port, rowsMax });
   }
 
   configure(lifeSeconds: number, quotaBytes: number): void {
@@ -213,9 +218,11 @@ export class Store implements StoreSink {
     const rows = endpoint.settlementsQueued;
     if (this.#settleAgain === undefined && !this.#settles.ready(now, rows)) return;
     this.#settles.began(now, rows);
+    const again = this.#settleAgain !== undefined;
     const settlement = this.#settleAgain ?? endpoint.pollSettlement();
     this.#settleAgain = undefined;
     if (settlement === undefined) return;
+    if (!again) this.#sessions?.onTaken();
     this.#settling = settlement;
     send(this.#jobs, { kind: "settle", settlement });
   }
@@ -230,7 +237,12 @@ export class Store implements StoreSink {
 
   #leased({ batch, gone }: Extract<StoreResult, { kind: "leased" }>): void {
     this.#counters.of.rows_leased += batch.rows;
-    this.#endpoint?.handleLeased(this.#now(), new OutboundBatchReader(batch), gone);
+    const rows = new OutboundBatchReader(batch);
+    if (batch.destinations.some(({ peer }) => peer !== undefined)) {
+      this.#sessions?.onLeased(rows);
+      rows.rewindToClassic();
+    }
+    this.#endpoint?.handleLeased(this.#now(), rows, gone);
     this.#events.onProgress();
   }
 
@@ -282,6 +294,7 @@ export class Store implements StoreSink {
     this.#became("well");
     this.#counters.of.rows_acknowledged += settlement.acknowledged.rowIds.length;
     this.#counters.of.rows_failed += settlement.failed.length;
+    this.#sessions?.onCommitted();
     if (rows >= 0) this.#events.onProgress();
   }
 
@@ -339,12 +352,15 @@ export class Store implements StoreSink {
     return this.#control.call("counters", []);
   }
 
-  async stop(): Promise<void> {
+  /** `sealedUntilNs`: last stamp sealed; whoever says it seals nothing any more. */
+  async stop(sealedUntilNs?: number): Promise<void> {
     this.#stopping = true;
-    await this.#control.call("close", []);
+    const stamp = sealedUntilNs === undefined ? undefined : BigInt(Math.ceil(sealedUntilNs));
+    const closed = await this.#control.call("close", [stamp]);
     this.#control.release();
     this.#jobs.close();
     await this.#worker.terminate();
+    if (closed !== undefined) throw daemonError(closed.error);
   }
 
   /** Ends the worker as it is; for a store that is broken. */

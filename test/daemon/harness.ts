@@ -57,7 +57,7 @@ export interface DaemonOptions {
   /** More flags of `securedgram run`. */
   readonly flags?: readonly string[];
   /** Serve with host.ts, and these options, in place of the command. */
-  readonly host?: Pick<HostOptions, "synchronous" | "pagesMax">;
+  readonly host?: Omit<HostOptions, "port" | "database">;
   /** Words in front of the program, as of strace. */
   readonly wrapper?: readonly string[];
   /** False: the secret comes from a file that the flags name. */

@@ -15,6 +15,8 @@ export interface HostOptions {
   readonly synchronous?: "FULL" | "NORMAL";
   /** 0: as many pages as the disk takes. */
   readonly pagesMax?: number;
+  /** Wait between two looks at the database's file, ms. */
+  readonly fileCheckMs?: number;
 }
 
 export const HOST_VARIABLE = "SECUREDGRAM_TEST_HOST";
@@ -43,6 +45,7 @@ async function serve(options: HostOptions): Promise<void> {
       path: config.db,
       pagesMax: options.pagesMax ?? 0,
       synchronous: options.synchronous ?? "FULL",
+      ...(options.fileCheckMs === undefined ? {} : { fileCheckMs: options.fileCheckMs }),
     },
     settings: daemonSettings(config),
     drainMs: config.drainSeconds * 1_000,

@@ -2,9 +2,8 @@
 // that a seed chooses and started again at once, and after each round the two files must agree.
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as nap } from "node:timers/promises";
-import { promisify } from "node:util";
 import { makeId, makePair, type Place, type TestDaemon } from "./harness.js";
 import { type Balance, Ledger, requireIntegrity } from "./ledger.js";
 
@@ -16,14 +15,22 @@ export interface KillOptions {
   readonly say: (line: string) => void;
 }
 
-export interface KillReport {
-  /** From the start of the process to the first new row in its inbound table, each round, sorted. */
-  readonly recoveryMs: readonly number[];
-  /** From the start of the process to its word that it is ready, median. */
+/** How long the victim of a round took to come back. */
+export interface Recovery {
+  /** From the start of the process to its word that it is ready. */
   readonly readyMs: number;
+  /** From the start of the process to the first new row in its inbound table. */
+  readonly receivedMs: number;
+  /**
+   * How much of that the process waited for a core that something else had: what is left is its own doing.
+   * 0 where the system does not say.
+   */
+  readonly waitedMs: number;
+}
+
+export interface KillReport {
+  readonly recoveries: readonly Recovery[];
   readonly balances: readonly [Balance, Balance];
-  /** From the start of a Node that does nothing to its end, under the same traffic, median. */
-  readonly bareMs: number;
 }
 
 const LIFE_MS_MIN = 10;
@@ -33,8 +40,6 @@ const ROWS_EACH = 5;
 const BACKLOG_ROWS = 2_000;
 const LOOK_MS = 2;
 const RECOVERY_MS_MAX = 15_000;
-/** A round in so many also times a Node that does nothing. */
-const BARE_EVERY_ROUNDS = 5;
 
 /** Throws where a promise is broken; the message says in which round. */
 export async function killRounds(place: Place, options: KillOptions): Promise<KillReport> {
@@ -43,9 +48,7 @@ export async function killRounds(place: Place, options: KillOptions): Promise<Ki
   const [alice, bob] = await makePair(place);
   const [toBob, toAlice] = [new Producer(alice, bob, random), new Producer(bob, alice, random)];
   const ledgers = [new Ledger(alice, bob, toBob.written), new Ledger(bob, alice, toAlice.written)];
-  const recoveryMs: number[] = [];
-  const bareMs: number[] = [];
-  const startMs: number[] = [];
+  const recoveries: Recovery[] = [];
   const traffic = setInterval(() => {
     toBob.write();
     toAlice.write();
@@ -56,19 +59,17 @@ export async function killRounds(place: Place, options: KillOptions): Promise<Ki
       const victim = random() < 0.5 ? alice : bob;
       await nap(lifeMs);
       await victim.kill();
-      if (round % BARE_EVERY_ROUNDS === 1) bareMs.push(await timeBareNode());
-      const { readyMs, receivedMs } = await recovered(victim);
-      recoveryMs.push(receivedMs);
-      startMs.push(readyMs);
+      const { readyMs, receivedMs, waitedMs } = await recovered(victim);
+      recoveries.push({ readyMs, receivedMs, waitedMs });
       for (const ledger of ledgers) ledger.check();
       requireIntegrity(victim);
       say(
         `round ${round}: ${victim.name} killed after ${lifeMs} ms, ready again after ${readyMs} ms, ` +
-          `received after ${receivedMs} ms`,
+          `received after ${receivedMs} ms, ${waitedMs} ms of it without a core`,
       );
     }
   } catch (thrown) {
-    throw new Error(`seed ${seed}, round ${recoveryMs.length + 1}`, { cause: thrown });
+    throw new Error(`seed ${seed}, round ${recoveries.length + 1}`, { cause: thrown });
   } finally {
     clearInterval(traffic);
   }
@@ -83,43 +84,53 @@ export async function killRounds(place: Place, options: KillOptions): Promise<Ki
     [toBob, toAlice].map(({ written }) => [written.size, written.size]),
   );
   assert.deepEqual([await alice.stop(), await bob.stop()], [0, 0]);
-  return {
-    recoveryMs: inOrder(recoveryMs),
-    readyMs: medianOf(startMs),
-    bareMs: medianOf(bareMs),
-    balances,
-  };
+  return { recoveries, balances };
 }
 
-const inOrder = (values: readonly number[]): readonly number[] => values.toSorted((a, b) => a - b);
+/** The value below which this share of them lies. */
+export const quantileOf = (values: readonly number[], share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * share)] ?? 0;
 
-export const medianOf = (values: readonly number[]): number =>
-  inOrder(values)[values.length >> 1] ?? 0;
-
-/** What the machine makes of the start of a process right now, ms. */
-async function timeBareNode(): Promise<number> {
-  const startedAt = performance.now();
-  await promisify(execFile)(process.execPath, ["--eval", "0"]);
-  return Math.round(performance.now() - startedAt);
+/**
+ * Time that a process's threads could have run and had no core, since its start, ms: of its main thread,
+ * and of the worker that the main thread waited for longest. Its other threads wait beside those.
+ */
+function waitedForCoreMs(pid: number): number {
+  const waits: number[] = [];
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      const [, waitedNs] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "latin1").split(
+        " ",
+      );
+      const waitedMs = Number(waitedNs) / 1e6;
+      if (thread === String(pid)) waits.unshift(waitedMs);
+      else waits.push(waitedMs);
+    }
+  } catch {
+    return 0;
+  }
+  const [main = 0, ...others] = waits;
+  return Math.round(main + Math.max(0, ...others));
 }
 
-/** Starts a daemon again; ms from the start of its process until it is ready and has a new row. */
-async function recovered(
-  daemon: TestDaemon,
-): Promise<{ readonly readyMs: number; readonly receivedMs: number }> {
+/** Starts a daemon again and waits until it is ready and has a new row. */
+async function recovered(daemon: TestDaemon): Promise<Recovery> {
   const before = daemon.inboundId;
   const startedAt = performance.now();
-  let [readyMs, receivedMs] = [0, 0];
+  let [readyMs, receivedMs, waitedMs] = [0, 0, 0];
   daemon.spawn();
   while (readyMs === 0 || receivedMs === 0) {
     if (!daemon.running) throw new Error(`${daemon.name} did not start again: ${daemon.said}`);
     const spentMs = Math.round(performance.now() - startedAt);
     if (spentMs > RECOVERY_MS_MAX) throw new Error(`${daemon.name} received nothing`);
     if (readyMs === 0 && daemon.ready) readyMs = spentMs;
-    if (receivedMs === 0 && daemon.inboundId > before) receivedMs = spentMs;
+    if (receivedMs === 0 && daemon.inboundId > before) {
+      receivedMs = spentMs;
+      waitedMs = waitedForCoreMs(daemon.pid);
+    }
     await nap(LOOK_MS);
   }
-  return { readyMs, receivedMs };
+  return { readyMs, receivedMs, waitedMs };
 }
 
 /** Writes rows of known content from one side to the other. */

@@ -3,8 +3,10 @@
 
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
+import { copyFileSync, renameSync, rmSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as nap } from "node:timers/promises";
+import { EXIT } from "../../src/shared/base/errors.js";
 import { connect } from "../../src/shared/store/driver.js";
 import { ClassicPeer } from "./classic-peer.js";
 import { LOOPBACK, makeId, makePair, makeSecret, Place, TestDaemon, until } from "./harness.js";
@@ -82,8 +84,12 @@ test("whatever another program writes into the tables, the daemon serves on", as
   const residentBytes = alice.residentBytes;
 
   let accepted = 0;
+  /** Rows that the vandal cancelled itself, or gave another id. */
+  const own = new Set<Value | undefined>();
   for (let n = 0; n < STATEMENTS; n++) {
     const [sql, values] = draw.next();
+    if (values[0] === "send_failed") own.add(values.at(-1));
+    if (sql.includes("SET id")) for (const id of values) own.add(id);
     try {
       accepted += vandal.prepare(sql).run(...values).changes;
     } catch {
@@ -99,10 +105,77 @@ test("whatever another program writes into the tables, the daemon serves on", as
   assert.ok(alice.residentBytes - residentBytes < GROWTH_BYTES_MAX);
   const unexplained = alice
     .outbound()
-    .filter(({ state, lastError }) => state === "send_failed" && !lastError);
+    .filter(({ id, state, lastError }) => state === "send_failed" && !lastError && !own.has(id));
   assert.deepEqual(unexplained, []);
   requireIntegrity(alice);
   assert.deepEqual([await alice.stop(), await bob.stop()], [0, 0]);
+});
+
+const ROBBERIES: Readonly<Record<string, (path: string) => void>> = {
+  deleted: (path) => rmSync(path),
+  "replaced by a copy": (path) => {
+    copyFileSync(path, `${path}.copy`);
+    renameSync(`${path}.copy`, path);
+  },
+};
+
+for (const [what, rob] of Object.entries(ROBBERIES)) {
+  test(`a daemon whose database is ${what} ends, says so, and acknowledges nothing afterwards`, async (t) => {
+    const place = new Place(t);
+    const secret = makeSecret();
+    const host = { fileCheckMs: 100 };
+    const bob = await TestDaemon.make(place, { name: "bob", secret, host });
+    await bob.start();
+    const peer = await ClassicPeer.make(place, secret, bob.port);
+    assert.ok(await peer.deliver(makeId(), "while all is well"));
+
+    rob(bob.database);
+    const code = await bob.ended();
+    const id = makeId();
+    await peer.sendMessage(id, "too late");
+    await nap(50);
+
+    assert.equal(code, EXIT.failed);
+    const line = bob.log.at(-1) ?? "";
+    assert.match(
+      line,
+      /^{"level":"error".*securedgram\.db was deleted or replaced while it was in use/,
+    );
+    assert.equal(peer.acknowledged.has(id), false);
+    const [, saved = ""] = /its content is in ([^" ]+)/.exec(line) ?? [];
+    renameSync(saved, bob.database);
+    await bob.start();
+    const stored = new Set(bob.inbound().map(({ messageId }) => messageId));
+    const lost = [...peer.acknowledged.keys()].filter((each) => !stored.has(each));
+    requireIntegrity(bob);
+    assert.deepEqual(
+      lost,
+      [],
+      "with the saved file in its place all that was acknowledged is there",
+    );
+    assert.equal(await bob.stop(), 0);
+  });
+}
+
+test("a stop that finds the database gone is not clean, and names where its content is", async (t) => {
+  const place = new Place(t);
+  const secret = makeSecret();
+  const bob = await TestDaemon.make(place, { name: "bob", secret });
+  await bob.start();
+  const peer = await ClassicPeer.make(place, secret, bob.port);
+  const id = makeId();
+  assert.ok(await peer.deliver(id, "while all is well"));
+
+  rmSync(bob.database);
+  const code = await bob.stop();
+
+  assert.equal(code, EXIT.failed);
+  const line = bob.log.find((each) => each.includes("the stop was not clean")) ?? "";
+  const [, saved = ""] = /"reason":"[^"]* its content is in ([^" ]+)"/.exec(line) ?? [];
+  const copy = connect(saved, { fileMustExist: true });
+  const stored = copy.prepare("SELECT message_id FROM inbound_messages").pluck().all();
+  copy.close();
+  assert.deepEqual(stored, [id]);
 });
 
 type Value = string | number | bigint | null | Buffer;

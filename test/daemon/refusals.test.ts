@@ -16,6 +16,8 @@ import { test } from "node:test";
 import { DgramSocket } from "../../src/main/socket/dgram.js";
 import { EXIT } from "../../src/shared/base/errors.js";
 import { connect } from "../../src/shared/store/driver.js";
+import { SCHEMA_VERSION } from "../../src/shared/store/schema.js";
+import { preload, preloadFileSystem } from "../preload.js";
 import { CLI, LOOPBACK, makeSecret, Place, type Scope, TestDaemon } from "./harness.js";
 
 const IS_ROOT = process.geteuid?.() === 0;
@@ -53,10 +55,13 @@ async function ran({ daemon }: Trial): Promise<void> {
   await daemon.stop();
 }
 
-const preload = (script: string): readonly string[] => [
-  "--import",
-  `data:text/javascript,${encodeURIComponent(script)}`,
-];
+const FOLDERS_DO_NOT_SYNC = preloadFileSystem(
+  `const fsyncSync = fs.fsyncSync;
+   fs.fsyncSync = (file) => {
+     if (fs.fstatSync(file).isDirectory()) throw failure("EIO");
+     fsyncSync(file);
+   };`,
+);
 
 /** This Node, saying that it is another. */
 const nodeOf = (version: string): readonly string[] =>
@@ -156,7 +161,7 @@ const REFUSALS: readonly Refusal[] = [
     },
     code: EXIT.configuration,
     says: [/schema version 999/, /newer program/],
-    remedy: (trial) => setVersion(trial, 1),
+    remedy: (trial) => setVersion(trial, SCHEMA_VERSION),
   },
   {
     name: "a database with damage in its pages",
@@ -222,6 +227,23 @@ const REFUSALS: readonly Refusal[] = [
     code: EXIT.permission,
     says: [/mode 0644/, /chmod 0600/],
     remedy: ({ daemon }) => chmodSync(daemon.database, 0o600),
+  },
+  {
+    name: "a new database in a folder that does not sync",
+    spoil: () => ({ switches: FOLDERS_DO_NOT_SYNC }),
+    code: EXIT.failed,
+    says: [/failed to sync the folder .*EIO/, /check the disk/],
+    remedy: () => undefined,
+  },
+  {
+    name: "a database whose new log's folder does not sync",
+    spoil: async (trial) => {
+      await ran(trial);
+      return { switches: FOLDERS_DO_NOT_SYNC };
+    },
+    code: EXIT.failed,
+    says: [/failed to sync the folder .*EIO/, /check the disk/],
+    remedy: () => undefined,
   },
   {
     name: "a debugger's switch",

@@ -247,6 +247,32 @@ test("a stop waits for what is in flight and leaves the rest to the next start",
   assert.equal(bob.count("inbound"), 20_000);
 });
 
+test("after a clean restart the first acknowledgement is believed", async (t) => {
+  const [alice, bob] = await makePair(new Place(t));
+  const [early, late] = ["early", "late"];
+  alice.insert(bob.port, JSON.stringify({ text: early }));
+  await alice.settled();
+
+  assert.equal(await alice.stop(), 0);
+  const stoppedNs = BigInt(Date.now()) * 1_000_000n;
+  const sealedUntil = alice.db
+    .prepare("SELECT value FROM meta WHERE key = 'sealed_until'")
+    .pluck()
+    .safeIntegers()
+    .get();
+  await alice.start();
+  alice.insert(bob.port, JSON.stringify({ text: late }));
+  await alice.settled();
+  await alice.stop();
+
+  assert.ok(typeof sealedUntil === "bigint" && sealedUntil > 0n && sealedUntil <= stoppedNs);
+  assert.deepEqual(
+    alice.outbound().map(({ retries }) => retries),
+    [0, 0],
+  );
+  assert.equal(sum(alice, "drop_reflected"), 0);
+});
+
 /** A counter over all summary lines of a daemon's log. */
 function sum(daemon: TestDaemon, counter: string): number {
   return daemon.log

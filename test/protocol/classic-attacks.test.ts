@@ -11,28 +11,12 @@ import {
   SECRET,
   World,
 } from "../simulator/world.js";
+import { A, B, connect, makePair, silence } from "./classic-pair.js";
 
-const A = "192.0.2.1";
-const B = "192.0.2.2";
 const C = "192.0.2.3";
 const HELLO = '{"text":"hello"}';
 const OTHER_SECRET = "07e5".padEnd(64, "1");
 
-const pair = () => {
-  const world = new World();
-  const a = world.host({ address: A });
-  const b = world.host({ address: B });
-  world.run(1);
-  return { world, a, b };
-};
-
-/** Lets nothing through, and keeps what was sent. */
-const silence = (world: World): void => {
-  world.route = () => [];
-};
-const connect = (world: World): void => {
-  world.route = (datagram) => [datagram];
-};
 /** The datagram as an attacker throws it: same bytes, at `to`, from anywhere. */
 const thrownAt = (host: Host, datagram: Datagram, from = C): Datagram => ({
   bytes: datagram.bytes,
@@ -49,7 +33,7 @@ const last = (world: World): Datagram => {
 
 describe("the honest way", () => {
   test("a message is stored once, byte for byte, and its row is acknowledged", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     const row = a.insert(B, '{ "text" : "gr\u00fc\u00df", "n": 1.50 }');
 
     world.run(1_000);
@@ -63,7 +47,7 @@ describe("the honest way", () => {
   });
 
   test("messages cross in both directions at once", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     for (let i = 0; i < 500; i++) {
       a.insert(B, `{"i":${i}}`);
       b.insert(A, `{"i":${i}}`);
@@ -79,7 +63,7 @@ describe("the honest way", () => {
   });
 
   test("a lost datagram, or a lost ACK, is sent again until it is acknowledged, and stored once", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     world.route = (datagram) => (world.uniform() < 0.5 ? [datagram] : []);
     const rows = Array.from({ length: 100 }, (_, i) => a.insert(B, `{"i":${i}}`));
 
@@ -92,7 +76,7 @@ describe("the honest way", () => {
 
 describe("reflection", () => {
   test("a host's own message thrown back at it draws nothing and is not stored", () => {
-    const { world, a } = pair();
+    const { world, a } = makePair();
     silence(world);
     a.insert(B, HELLO);
     world.run(10);
@@ -107,7 +91,7 @@ describe("reflection", () => {
   });
 
   test("a host's own ACK thrown back at it acknowledges nothing", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     const row = a.insert(B, HELLO);
     world.run(1);
     const ack = last(world);
@@ -124,7 +108,7 @@ describe("reflection", () => {
   });
 
   test("after a restart, what was sealed before it is too old to be believed", () => {
-    const { world, a } = pair();
+    const { world, a } = makePair();
     silence(world);
     a.insert(B, HELLO);
     world.run(10);
@@ -140,7 +124,7 @@ describe("reflection", () => {
   });
 
   test("after a restart with the clock set back, id and digest still give it away", () => {
-    const { world, a } = pair();
+    const { world, a } = makePair();
     silence(world);
     a.insert(B, HELLO);
     world.run(1_500);
@@ -160,7 +144,7 @@ describe("reflection", () => {
   });
 
   test("after a restart with the clock set back, an ACK of ours acknowledges nothing", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     const row = a.insert(B, HELLO);
     world.run(1);
     const ack = last(world);
@@ -177,7 +161,7 @@ describe("reflection", () => {
   });
 
   test("twin: a peer that echoes a message under the same id is heard and answered", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     const row = a.insert(B, HELLO);
     world.run(100);
 
@@ -192,7 +176,7 @@ describe("reflection", () => {
   });
 
   test("twin: an echo of the same bytes is heard after a restart, too", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     const row = a.insert(B, HELLO);
     world.run(100);
     a.restart();
@@ -208,7 +192,7 @@ describe("reflection", () => {
 
 describe("replay", () => {
   test("a copy of a message inside the window draws no second ACK", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     a.insert(B, HELLO);
     world.run(100);
     const message = world.sent[0] as Datagram;
@@ -223,7 +207,7 @@ describe("replay", () => {
   });
 
   test("a copy that arrives in the same breath as the original draws one ACK", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     world.route = (datagram) => (datagram.to === B ? [datagram, datagram, datagram] : [datagram]);
     a.insert(B, HELLO);
 
@@ -234,7 +218,7 @@ describe("replay", () => {
   });
 
   test("a copy is refused for as long as its stamp is inside the window, and by its stamp after", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     a.insert(B, HELLO);
     world.run(100);
     const message = world.sent[0] as Datagram;
@@ -252,7 +236,7 @@ describe("replay", () => {
   });
 
   test("a copy is refused when the clock went forward a day and came back", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     a.insert(B, HELLO);
     world.run(100);
     const message = world.sent[0] as Datagram;
@@ -270,7 +254,7 @@ describe("replay", () => {
   });
 
   test("twin: a true retransmission, sealed anew, is acknowledged again", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     let acks = 0;
     world.route = (datagram) => (datagram.from === B && acks++ === 0 ? [] : [datagram]);
     const row = a.insert(B, HELLO);
@@ -314,7 +298,7 @@ describe("replay", () => {
 
 describe("acknowledged but not stored", () => {
   test("a store that fails draws no ACK, and the message comes again", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     b.commits = false;
     const row = a.insert(B, HELLO);
     world.run(5_000);
@@ -331,7 +315,7 @@ describe("acknowledged but not stored", () => {
 
 describe("receipts", () => {
   test("an ACK for a message that was never sent acknowledges nothing", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     const id = "0123456789abcdef01234567";
     silence(world);
     b.insert(C, '{"x":1}', id);
@@ -378,7 +362,7 @@ describe("receipts", () => {
   });
 
   test("twin: an ACK from another address of the peer counts", () => {
-    const { world, a } = pair();
+    const { world, a } = makePair();
     world.route = (d) => [d.from === B ? { ...d, from: "198.51.100.7", fromPort: 9 } : d];
     const row = a.insert(B, HELLO);
 
@@ -474,7 +458,7 @@ describe("id squatting", () => {
 
 describe("other bytes", () => {
   test("twin: a retransmission with other white space is the same message", () => {
-    const { world, b } = pair();
+    const { world, b } = makePair();
     const id = "00112233445566778899aabb";
     const c = world.host({ address: C });
     world.run(1);
@@ -511,7 +495,7 @@ describe("what cannot be sent", () => {
 
 describe("key rings", () => {
   test("secrets change on both hosts, one after the other, without losing a message", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     const rows = [a.insert(B, '{"n":0}')];
     world.run(100);
     const step = (host: Host, current: string, previous?: string, next?: string) => {
@@ -533,7 +517,7 @@ describe("key rings", () => {
   });
 
   test("a message in flight while the secret changes is sealed anew and arrives", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     b.up = false;
     const row = a.insert(B, HELLO);
     world.run(10);

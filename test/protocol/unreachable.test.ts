@@ -5,28 +5,13 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { NS_PER_MS } from "../../src/shared/base/units.js";
 import { defaultConfig, World } from "../simulator/world.js";
+import { A, B, connect, makePair, silence } from "./classic-pair.js";
 
-const A = "192.0.2.1";
-const B = "192.0.2.2";
 const HELLO = '{"text":"hello"}';
-
-const pair = () => {
-  const world = new World();
-  const a = world.host({ address: A });
-  const b = world.host({ address: B });
-  world.run(1);
-  return { world, a, b };
-};
-const silence = (world: World): void => {
-  world.route = () => [];
-};
-const connect = (world: World): void => {
-  world.route = (datagram) => [datagram];
-};
 
 describe("unreachable", () => {
   test("a message to a host that is off for hours arrives when it is back", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     b.up = false;
     const rows = Array.from({ length: 300 }, (_, i) => a.insert(B, `{"i":${i}}`));
     world.run(5 * 3_600_000);
@@ -41,7 +26,7 @@ describe("unreachable", () => {
   });
 
   test("a dead host does not delay a live one", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     for (let i = 0; i < 400; i++) a.insert("192.0.2.77", `{"i":${i}}`);
     world.run(60_000);
 
@@ -53,7 +38,7 @@ describe("unreachable", () => {
   });
 
   test("anything authentic from a host that was down wakes what waits for it", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     b.up = false;
     const row = a.insert(B, HELLO);
     world.run(3_600_000);
@@ -66,7 +51,7 @@ describe("unreachable", () => {
   });
 
   test("anything authentic from a host that owes an answer has what it missed sent again at once", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     silence(world);
     const row = a.insert(B, HELLO);
     world.run(1_100);
@@ -83,7 +68,7 @@ describe("unreachable", () => {
   });
 
   test("a message expires, and its row says whether it may have been delivered", () => {
-    const { world, a, b } = pair();
+    const { world, a, b } = makePair();
     b.up = false;
     const row = a.insert(B, HELLO);
     row.expiresAt = a.wallNs / NS_PER_MS + 60_000;

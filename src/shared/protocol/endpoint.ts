@@ -12,7 +12,7 @@ import { Inbound } from "./inbound.js";
 import { type LeaseOrder, Outbound, type RetryPolicy } from "./outbound.js";
 import { Pacer } from "./pacer.js";
 import { type RingConfig, Rings } from "./rings.js";
-import type { Settlement } from "./settlement.js";
+import type { Settlement, SettlementQueue } from "./settlement.js";
 import {
   type LeasedRows,
   NO_RING,
@@ -47,7 +47,11 @@ export class Endpoint {
   readonly inbound: Inbound;
   readonly #outbound: Outbound;
   #now: Nanoseconds;
+  /** Stamps up to here are durable as "may have been sealed". */
   #reservedNs: number;
+  /** The last stamp that this run, or an earlier one, may have sealed. */
+  #sealedNs: number;
+  #sealing = true;
   #reserving = false;
   #wantsReserve = false;
   #expireAt: Nanoseconds;
@@ -66,7 +70,8 @@ export class Endpoint {
     const { now, wallNs, seeds, config } = options;
     this.#now = now;
     this.#expireAt = now;
-    this.#reservedNs = wallNs;
+    this.#reservedNs = options.sealedUntilNs;
+    this.#sealedNs = options.sealedUntilNs;
     this.#rings = new Rings(config.rings);
     this.#destinations = new Destinations(this.#rings, options.reach);
     this.#pacer = new Pacer({ ratePerSecond: config.ratePerSecond, burst: config.burst, now });
@@ -125,6 +130,15 @@ export class Endpoint {
       if (destination.address !== undefined) this.#outbound.handleReachable(now, destination);
     }
     return indexes;
+  }
+
+  /** Where outcomes gather, those of sessions too. */
+  get settlements(): SettlementQueue {
+    return this.#outbound.settlements;
+  }
+  /** Rows that the sessions answer for: they count where rows are ordered. */
+  set inFlightElsewhere(rows: number) {
+    this.#outbound.inFlightElsewhere = rows;
   }
 
   /** Outcomes that wait for the store. */
@@ -224,10 +238,24 @@ export class Endpoint {
 
   /** Writes the next ACK or message into the sink; false when nothing may be sealed now. */
   pollSeal(now: Nanoseconds, wallNs: number, sink: SealSink): boolean {
+    if (!this.#sealing) return false;
     if (this.inbound.acks.size === 0 && !this.#outbound.ready) return false;
     if (wallNs > this.#reservedNs - SEAL_RESERVE_NS / 2) this.#wantsReserve = true;
     if (wallNs > this.#reservedNs) return false;
-    return this.inbound.pollAck(wallNs, sink) || this.#outbound.pollSeal(now, wallNs, sink);
+    if (!this.inbound.pollAck(wallNs, sink) && !this.#outbound.pollSeal(now, wallNs, sink)) {
+      return false;
+    }
+    this.#sealedNs = Math.max(this.#sealedNs, wallNs);
+    return true;
+  }
+
+  /**
+   * Seals nothing from here on. Returns the last stamp that this run or an earlier one may have
+   * sealed, ns since the epoch: what may be made durable in place of the reservation.
+   */
+  endSealing(): number {
+    this.#sealing = false;
+    return this.#sealedNs;
   }
 
   pollLease(): LeaseOrder | undefined {

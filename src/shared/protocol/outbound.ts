@@ -47,6 +47,8 @@ export class Outbound {
   readonly settlements = new SettlementQueue();
   /** Messages sealed that must travel as IP fragments on an Ethernet path. */
   messagesAboveMtu = 0;
+  /** Rows leased that are not in this table. */
+  inFlightElsewhere = 0;
   readonly #flight: InFlight;
   readonly #destinations: Destinations;
   readonly #pacer: Pacer;
@@ -112,7 +114,8 @@ export class Outbound {
     if (this.#batches.length > 1) return undefined;
     if (this.#ordered && this.#again.length === 0) return undefined;
     // Three lots are kept free: a batch at the cursor, one behind it, one on its way.
-    const free = IN_FLIGHT_MESSAGES_MAX - this.#flight.size - 3 * LEASE_ROWS_MAX;
+    const out = Math.max(this.#flight.size, this.inFlightElsewhere);
+    const free = IN_FLIGHT_MESSAGES_MAX - out - 3 * LEASE_ROWS_MAX;
     const room = Math.max(0, Math.min(this.#lotRows, free));
     const tickets = this.#again.splice(0, LEASE_ROWS_MAX);
     const slots = tickets.map((ticket) => this.#flight.slotOf(ticket)).filter((slot) => slot >= 0);
