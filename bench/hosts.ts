@@ -1,15 +1,19 @@
 // Daemons on loopback as a suite uses them: the program that people run, each with a folder and a
-// database of its own, one secret, no setting but those.
+// database of its own, one secret or an identity each, no setting but those.
 
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { ChildDaemon } from "../src/main/client/child-daemon.js";
+import { newPrivateKey, publicKeyOf } from "../src/main/identity.js";
+import { base64Text } from "../src/main/secrets.js";
 import { DgramSocket } from "../src/main/socket/dgram.js";
 import { forget, remember } from "./children.js";
+import type { Protocol } from "./suite.js";
 
 export const LOOPBACK = "127.0.0.1";
+const CONFIG = "securedgram.toml";
 const THREAD_NAMES = new URL("./thread-names.js", import.meta.url).href;
 
 export class Host {
@@ -18,14 +22,19 @@ export class Host {
   readonly database: string;
   readonly #daemon: ChildDaemon;
 
-  constructor(name: string, folder: string, port: number, secret: string) {
-    mkdirSync(folder, { mode: 0o700 });
+  /** `folder` exists, with the files that `environment` names. */
+  constructor(
+    name: string,
+    folder: string,
+    port: number,
+    environment: Readonly<Record<string, string>>,
+  ) {
     this.name = name;
     this.port = port;
     this.database = join(folder, "securedgram.db");
     this.#daemon = new ChildDaemon({
       directory: folder,
-      environment: { SECUREDGRAM_SECRET: secret },
+      environment,
       flags: [
         ...["--bind", LOOPBACK, "--port", `${port}`, "--db", this.database],
         ...["--log", "stdout", "--user", userInfo().username],
@@ -62,12 +71,22 @@ export async function withHosts<T>(
   folder: string,
   names: readonly string[],
   work: (hosts: readonly Host[]) => Promise<T>,
+  protocol: Protocol = "classic",
 ): Promise<T> {
   const secret = randomBytes(32).toString("hex");
+  const members: Member[] = [];
+  for (const name of names) {
+    const directory = join(folder, name);
+    mkdirSync(directory, { mode: 0o700 });
+    members.push({ name, directory, port: await freePort(), privateKey: newPrivateKey() });
+  }
+  if (protocol === "session") for (const member of members) configure(member, members);
   const hosts: Host[] = [];
   try {
-    for (const name of names) {
-      const host = new Host(name, join(folder, name), await freePort(), secret);
+    for (const { name, directory, port } of members) {
+      const environment: Record<string, string> =
+        protocol === "session" ? { SECUREDGRAM_CONFIG: CONFIG } : { SECUREDGRAM_SECRET: secret };
+      const host = new Host(name, directory, port, environment);
       hosts.push(host);
       await host.start();
     }
@@ -77,6 +96,28 @@ export async function withHosts<T>(
   } finally {
     for (const host of hosts) host.end();
   }
+}
+
+interface Member {
+  readonly name: string;
+  readonly directory: string;
+  readonly port: number;
+  readonly privateKey: Uint8Array;
+}
+
+/** An identity, and all others as session peers under their names. */
+function configure(member: Member, members: readonly Member[]): void {
+  const write = (name: string, text: string): void =>
+    writeFileSync(join(member.directory, name), text, { mode: 0o600 });
+  const entries = members
+    .filter((each) => each !== member)
+    .map(
+      ({ name, port, privateKey }) =>
+        `[[peer]]\nname = "${name}"\naddress = "${LOOPBACK}:${port}"\n` +
+        `public_key = "${base64Text(publicKeyOf(privateKey))}"\n`,
+    );
+  write("identity", `${base64Text(member.privateKey)}\n`);
+  write(CONFIG, entries.join("\n"));
 }
 
 /** A port that was free a moment ago. */

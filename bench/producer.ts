@@ -1,14 +1,15 @@
-// The producer of bench/pipeline, a process of its own: inserts rows in SQL, as our client does,
-// 512 to a transaction, and rings the doorbell; then watches until the last one is acknowledged.
-// It inserts as fast as it can while fewer than `backlogRows` wait, so that the rate is a steady one.
+// The producer of bench/pipeline, a process of its own: inserts rows through our client, 512 to a
+// transaction, and rings the doorbell; then watches until the last one is acknowledged. It inserts as
+// fast as it can while the oldest row that waits is fewer than `backlogRows` rows back, so that the
+// rate is a steady one.
 
-import { ringDoorbell } from "../src/main/client/doorbell.js";
-import { nap, writeTransaction } from "../src/shared/store/busy.js";
+import { type Draft, Outbox } from "../src/main/client/enqueue.js";
+import { nap } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";
 import { WORKED } from "../src/shared/store/schema.js";
 import { optionsOf, tell } from "./child.js";
-import { type Message, message } from "./payload.js";
+import { message } from "./payload.js";
 
 export interface ProducerOptions {
   readonly database: string;
@@ -35,43 +36,33 @@ export interface Produced {
   readonly lastRow: number;
 }
 
-const LOCK_DEADLINE_MS = 10_000;
+const TERMS = { priority: "normal", notBefore: undefined, expiresAt: undefined } as const;
 /** No acknowledgement for this long ends the run. */
 const STILL_MS_MAX = 15_000;
 const LOOK_MS = 1;
-/** Between two counts of what waits: a count walks over as many index entries. */
-const COUNT_NAP_MS = 5;
+/** Between two looks while the backlog is full. */
+const ROOM_NAP_MS = 5;
 
 class Producer {
   readonly #options: ProducerOptions;
   readonly #db: Connection;
-  readonly #insert: Statement;
+  readonly #outbox: Outbox;
   readonly #oldest: Statement;
-  readonly #waiting: Statement;
   #n = 0;
   #lastRow = 0;
-  /** Rows that may be inserted before the waiting ones must be counted again. */
+  /** Rows that may be inserted before it must be looked again. */
   #room: number;
 
   constructor(options: ProducerOptions) {
     this.#options = options;
     this.#db = openDatabase(options.database, { role: "client", create: false });
-    this.#insert = this.#db.prepare(
-      "INSERT OR FAIL INTO outbound_messages(message_id, dst_addr, dst_port, payload) VALUES (?, ?, ?, ?)",
-    );
+    this.#outbox = new Outbox(options.database, this.#db);
     this.#oldest = this.#db
       .prepare(
         `SELECT id FROM outbound_messages INDEXED BY outbound_work
          WHERE dst_addr = ? AND dst_port = ? AND priority = 1
            AND ${WORKED} AND not_before IS NULL
          ORDER BY id LIMIT 1`,
-      )
-      .pluck();
-    this.#waiting = this.#db
-      .prepare(
-        `SELECT count(*) FROM outbound_messages INDEXED BY outbound_work
-         WHERE dst_addr = ? AND dst_port = ? AND priority = 1
-           AND ${WORKED} AND not_before IS NULL`,
       )
       .pluck();
     this.#room = options.backlogRows;
@@ -83,19 +74,14 @@ class Producer {
 
   /** One transaction; ids and JSON are ready before it begins. */
   insert(): void {
-    const { address, port, bytes, rowsPerTransaction, database } = this.#options;
-    const messages: Message[] = [];
-    for (let i = 0; i < rowsPerTransaction; i++) messages.push(message(this.#n++, bytes));
-    writeTransaction(
-      this.#db,
-      () => {
-        for (const { hex, text } of messages) {
-          this.#lastRow = Number(this.#insert.run(hex, address, port, text).lastInsertRowid);
-        }
-      },
-      { deadlineMs: LOCK_DEADLINE_MS },
-    );
-    ringDoorbell(database);
+    const { address, port, bytes, rowsPerTransaction } = this.#options;
+    const drafts: Draft[] = [];
+    for (let i = 0; i < rowsPerTransaction; i++) {
+      const { hex, text } = message(this.#n++, bytes);
+      drafts.push({ payload: text, messageId: hex });
+    }
+    const rowIds = this.#outbox.enqueue({ address, port }, TERMS, drafts);
+    this.#lastRow = rowIds[rowIds.length - 1];
   }
 
   /** Naps until there is room for a transaction in the backlog; returns the ms that it took. */
@@ -105,11 +91,12 @@ class Producer {
     if (this.#room >= rowsPerTransaction) return 0;
     const startedAt = performance.now();
     for (;;) {
-      this.#room = backlogRows - (this.#waiting.get(address, port) as number);
+      const oldest = this.#oldest.get(address, port) as number | undefined;
+      this.#room = backlogRows - (oldest === undefined ? 0 : this.#lastRow - oldest + 1);
       const tookMs = performance.now() - startedAt;
       if (this.#room >= rowsPerTransaction) return tookMs;
       if (tookMs > STILL_MS_MAX) throw stuck("the backlog");
-      nap(COUNT_NAP_MS);
+      nap(ROOM_NAP_MS);
     }
   }
 

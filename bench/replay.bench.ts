@@ -9,6 +9,7 @@ import { IdTable } from "../src/shared/protocol/id-table.js";
 import { Inbound } from "../src/shared/protocol/inbound.js";
 import { NonceMemory } from "../src/shared/protocol/nonce-memory.js";
 import { Rings } from "../src/shared/protocol/rings.js";
+import { SealedStamps } from "../src/shared/protocol/sealed-stamps.js";
 import type { OpenedPacket, OpenSink, StoreSink } from "../src/shared/protocol/slot.js";
 import type { Part } from "./micro.js";
 import { partsReport } from "./parts-report.js";
@@ -146,7 +147,7 @@ function gate(): Part {
     seeds: SEEDS,
     rings,
     budgets,
-    sealedUntilNs: 0,
+    stamps: new SealedStamps([]),
   });
   const nonces = new Nonces();
   const packet = fixedPacket(address);

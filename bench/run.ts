@@ -1,5 +1,5 @@
-// `npm run bench [-- name-filter] [--seconds N]`: runs the suites whose name contains the filter, prints
-// their tables, and writes bench/results/<name>.json and .svg. Ends with 1 when a suite could not
+// `npm run bench [-- name-filter] [--seconds N] [--protocol session]`: runs the suites whose name contains
+// the filter, prints their tables, and writes bench/results/<name>.json and .svg. Ends with 1 when a suite could not
 // measure; a figure that was missed is said, and is no failure.
 
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { chartSvg } from "./chart.js";
 import { endChildren } from "./children.js";
 import { thisMachine } from "./machine.js";
-import { type Report, reached, type Suite } from "./suite.js";
+import { PROTOCOLS, type Protocol, type Report, reached, type Suite } from "./suite.js";
 import { reportText } from "./text.js";
 
 const SUITES: readonly { readonly name: string; readonly load: () => Promise<Suite> }[] = [
@@ -28,8 +28,10 @@ const RESULTS = fileURLToPath(new URL("../../bench/results/", import.meta.url));
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { seconds: { type: "string" } },
+    options: { seconds: { type: "string" }, protocol: { type: "string", default: "classic" } },
   });
+  const protocol = PROTOCOLS.find((each) => each === values.protocol);
+  if (protocol === undefined) throw new Error(`--protocol takes ${PROTOCOLS.join(" or ")}`);
   const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
   if (seconds !== undefined && !(seconds > 0 && seconds <= 3_600)) {
     throw new Error("--seconds takes a number from 0 to 3600");
@@ -45,7 +47,7 @@ async function main(): Promise<number> {
   const failures: string[] = [];
   for (const { name, load } of suites) {
     try {
-      await runOne(name, await load(), seconds);
+      await runOne(name, await load(), seconds, protocol);
     } catch (error) {
       failures.push(name);
       console.error(`FAILED ${name}:`, error);
@@ -55,11 +57,17 @@ async function main(): Promise<number> {
   return failures.length === 0 ? 0 : 1;
 }
 
-async function runOne(name: string, suite: Suite, seconds: number | undefined): Promise<void> {
+async function runOne(
+  suiteName: string,
+  suite: Suite,
+  seconds: number | undefined,
+  protocol: Protocol,
+): Promise<void> {
+  const name = protocol === "classic" ? suiteName : `${suiteName}-${protocol}`;
   const say = (line: string): void => console.error(`  ${name}: ${line}`);
   const date = new Date().toISOString();
   const machine = thisMachine();
-  const report = await suite.run({ seconds, say });
+  const report = await suite.run({ seconds, protocol, say });
   console.log(reportText(suite.title, report, machine, date));
   mkdirSync(RESULTS, { recursive: true });
   writeFileSync(`${RESULTS}${name}.json`, resultJson(name, suite, report, { machine, date }));

@@ -258,6 +258,7 @@ function acknowledgementOf(batches: readonly OutboundBatch[]) {
       sentAt: none,
       nextAttemptAt: none,
     },
+    givenBack: [],
     failed: [],
   };
 }

@@ -51,9 +51,14 @@ export interface Report {
   readonly notes: readonly string[];
 }
 
+export const PROTOCOLS = ["classic", "session"] as const;
+export type Protocol = (typeof PROTOCOLS)[number];
+
 export interface BenchContext {
   /** Length of one measurement, s; undefined leaves it to the suite. */
   readonly seconds: number | undefined;
+  /** What daemons speak with each other, in suites that can be told. */
+  readonly protocol: Protocol;
   /** Progress for a person. */
   readonly say: (line: string) => void;
 }

@@ -22,7 +22,7 @@ import type { StoreJob, StoreResult } from "../src/shared/runtime/messages.js";
 
 declare const jobs: Port<"storeJobs">;
 declare const results: Port<"storeResults">;
-const job = { kind: "reserve", stamp: 1n } as const;
+const job = { kind: "reserve", stamp: 1n, spans: [] } as const;
 const result = { kind: "reserved", stamp: 1n } as const;
 
 /** Never called: what counts is whether it compiles. */
@@ -36,7 +36,7 @@ export function channels(): void {
   // @ts-expect-error a port of one channel in place of the other's
   const swapped: Port<"storeJobs"> = results;
   // @ts-expect-error a member of another type
-  send(jobs, { kind: "reserve", stamp: 1 });
+  send(jobs, { kind: "reserve", stamp: 1, spans: [] });
   // @ts-expect-error a kind that nobody knows
   send(jobs, { kind: "forget", stamp: 1n });
   void swapped;

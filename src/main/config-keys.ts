@@ -43,19 +43,30 @@ export interface Keys {
   /** Ours, when a peer speaks sessions or a setting names one. */
   readonly identities: Identities | undefined;
   readonly secretOrigin: SecretOrigin;
+  /** Files that any of it may have been read from. */
+  readonly keyFiles: readonly string[];
 }
 
 /**
  * Overwrites what a reload reads anew: all but a shared secret that came from the command line or the
  * environment, where it is no more.
  */
-export function wipeReadKeys({ rings, peers, identities, secretOrigin }: Keys): void {
+export function wipeReadKeys({
+  rings,
+  peers,
+  identities,
+  secretOrigin,
+}: Omit<Keys, "keyFiles">): void {
   const isKept = secretOrigin === "flag" || secretOrigin === "environment";
   wipeSecrets({ rings: isKept ? rings.slice(1) : rings, peers, identities });
 }
 
 /** Overwrites all secrets of a configuration. */
-export function wipeSecrets({ rings, peers, identities }: Omit<Keys, "secretOrigin">): void {
+export function wipeSecrets({
+  rings,
+  peers,
+  identities,
+}: Pick<Keys, "rings" | "peers" | "identities">): void {
   for (const ring of rings) wipeRing(ring);
   wipePeers(peers);
   wipeIdentities(identities);
@@ -84,7 +95,14 @@ export function readAllKeys(sources: Sources, portDefault: number, old: Keys | u
     for (const ring of rings) freezeRing(ring);
     identities = readIdentities(sources, places, needsIdentity(tables));
     peers = readPeers({ peers: tables, identities, rings, places, portDefault, source });
-    return { rings: Object.freeze(rings), peers, identities, secretOrigin: shared.origin };
+    const keyFiles = keyFilesOf(sources, places, identities !== undefined);
+    return {
+      rings: Object.freeze(rings),
+      peers,
+      identities,
+      secretOrigin: shared.origin,
+      keyFiles,
+    };
   } catch (error) {
     wipeSecrets({ rings, peers, identities });
     throw error;
@@ -104,6 +122,24 @@ export function identityFile(
   if (variable) return { name: variable, places: { ...places, base: cwd }, isNamed: true };
   const name = file?.table.identity_file;
   return { name: name ?? IDENTITY_FILE_NAME, places, isNamed: name !== undefined };
+}
+
+/** Every file that the tables name for a key, where it is looked for now. */
+function keyFilesOf(
+  sources: Sources,
+  places: SecretPlaces,
+  withIdentity: boolean,
+): readonly string[] {
+  const table = sources.file?.table;
+  if (table === undefined) return [];
+  const identity = identityFile(sources, places);
+  const named = [table, table.pair, ...(table.peer ?? [])].flatMap((each) =>
+    Object.entries(each ?? {}).flatMap(([key, value]) =>
+      key.endsWith("_file") && key !== "pid_file" && typeof value === "string" ? [value] : [],
+    ),
+  );
+  const paths = named.map((name) => secretPath(name, places));
+  return withIdentity ? [secretPath(identity.name, identity.places), ...paths] : paths;
 }
 
 function readIdentities(

@@ -5,6 +5,7 @@ import { NS_PER_SECOND, nanoseconds } from "../shared/base/units.js";
 import type { Config } from "./config.js";
 import type { DaemonSettings } from "./daemon.js";
 import { copyKeys } from "./peers.js";
+import { base64Text } from "./secrets.js";
 import { sessionSettings } from "./session-settings.js";
 
 /** The part of a configuration that a reload may change. The keys are copies, for the daemon to wipe. */
@@ -12,8 +13,9 @@ export function daemonSettings(config: Config): DaemonSettings {
   const { retryIntervalSeconds } = config;
   return {
     protocol: {
-      rings: config.rings.map(({ name, addresses, keys }) => ({
+      rings: config.rings.map(({ name, addresses, keys }, ring) => ({
         name,
+        scope: scopeOf(config, ring),
         addresses,
         keys: [keys.current, keys.previous, keys.next].filter((key) => key !== undefined).length,
       })),
@@ -36,4 +38,11 @@ export function daemonSettings(config: Config): DaemonSettings {
     lifeSeconds: config.lifeSeconds,
     quotaBytes: config.quotaBytes,
   };
+}
+
+/** Ids of a peer with a public key are known under it, however they came. */
+function scopeOf({ peers, rings }: Config, ring: number): string | undefined {
+  const owner = peers.find(({ config }) => config.name === rings[ring]?.name);
+  const key = owner?.config.publicKey;
+  return key === undefined ? undefined : base64Text(key);
 }

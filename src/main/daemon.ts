@@ -3,11 +3,12 @@
 
 import { randomFillSync } from "node:crypto";
 import { DaemonError } from "../shared/base/errors.js";
-import { type Nanoseconds, NS_PER_SECOND } from "../shared/base/units.js";
+import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND } from "../shared/base/units.js";
 import { BODY_BYTES_UNFRAGMENTED } from "../shared/protocol/constants.js";
 import { Endpoint, type ProtocolConfig } from "../shared/protocol/endpoint.js";
 import { Counters } from "../shared/runtime/counters.js";
 import type { RingKeys, StoreOpened, StoreOptions } from "../shared/runtime/messages.js";
+import { Reporter } from "../shared/runtime/reporter.js";
 import { systemClock } from "./clock.js";
 import { Connector } from "./connector.js";
 import { CryptoPool } from "./crypto-pool.js";
@@ -15,8 +16,7 @@ import { SummaryLog } from "./log-summary.js";
 import { reachOf } from "./reach.js";
 import { Scheduler } from "./scheduler.js";
 import type { SessionSettings } from "./session-settings.js";
-import { startSessions } from "./session-start.js";
-import type { Sessions } from "./sessions.js";
+import { SessionControl } from "./session-start.js";
 import { DgramSocket } from "./socket/dgram.js";
 import { Store } from "./store.js";
 
@@ -25,7 +25,7 @@ export interface DaemonSettings {
   readonly protocol: ProtocolConfig;
   /** Keys of `protocol.rings`, one by one. Wiped once they are installed. */
   readonly keys: readonly RingKeys[];
-  /** Undefined when no peer speaks sessions. A reload leaves them as they are. */
+  /** Undefined when no peer is configured. Its keys are wiped, too. */
   readonly sessions: SessionSettings | undefined;
   readonly lifeSeconds: number;
   readonly quotaBytes: number;
@@ -59,6 +59,8 @@ export interface DaemonOptions {
 const DRAIN_LOOK_MS = 5;
 /** After this long with nothing moving, a stop leaves what is in flight to the next start, ms. */
 const DRAIN_STILL_MS = 500;
+/** The last receipts, and then words of farewell, may take so long, ms. */
+const FAREWELL_MS_MAX = 250;
 /** Wait between two looks at the counters, ns. */
 const COUNT_EVERY_NS = NS_PER_SECOND;
 /** Wait between two checks of what the daemon rests on, ns. */
@@ -73,8 +75,11 @@ export class Daemon {
   #endpoint: Endpoint | undefined;
   #scheduler: Scheduler | undefined;
   #connector: Connector | undefined;
-  #sessions: Sessions | undefined;
+  #opened: StoreOpened | undefined;
+  #sessions: SessionControl | undefined;
   readonly #summary: SummaryLog;
+  /** A peer with the keys can close session after session: not a line for each. */
+  readonly #reporter: Reporter;
   #countAt = 0;
   #checkAt = 0;
   #warned = false;
@@ -84,6 +89,11 @@ export class Daemon {
   constructor(options: DaemonOptions) {
     this.#options = options;
     this.#summary = new SummaryLog(options.log);
+    this.#reporter = new Reporter(
+      (sentence) => options.log.warn(sentence),
+      () => systemClock.now() / NS_PER_MS,
+      "sessions",
+    );
   }
 
   get port(): number {
@@ -94,7 +104,7 @@ export class Daemon {
   }
   /** Messages leased and not settled. */
   get inFlight(): number {
-    return this.#endpoint?.inFlight ?? 0;
+    return (this.#endpoint?.inFlight ?? 0) + (this.#sessions?.sessions.inFlight ?? 0);
   }
 
   /** Binds, drops what must be dropped, opens the database and begins to work. */
@@ -122,6 +132,7 @@ export class Daemon {
     if (pool === undefined || endpoint === undefined || this.#ended) return;
     const indexes = endpoint.configure(systemClock.now(), settings.protocol);
     await pool.installRings(...ringTable(settings, indexes));
+    await this.#configureSessions(settings);
     this.#store?.configure(settings.lifeSeconds, settings.quotaBytes);
     this.#scheduler?.wake();
   }
@@ -130,7 +141,9 @@ export class Daemon {
   async stop(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    await this.#drain();
+    const endMs = Date.now() + this.#options.drainMs;
+    await this.#drain(endMs);
+    await this.#farewell(endMs);
     this.#countAt = 0;
     this.#summarise(systemClock.now());
     this.#summary.flush(systemClock.now());
@@ -180,7 +193,7 @@ export class Daemon {
       uniform: Math.random,
       reach: reachOf(this.#options.address, this.#socket),
       config: settings.protocol,
-      sealedUntilNs: Number(opened.sealedUntil),
+      sealed: opened.sealed,
     });
     this.#endpoint = endpoint;
     await pool.installRings(
@@ -195,7 +208,7 @@ export class Daemon {
       events: {
         onResolved: (host, address) => {
           endpoint.handleResolved(clock.now(), host, address);
-          this.#sessions?.handleResolved(clock.now(), host, address);
+          this.#sessions?.sessions.handleResolved(clock.now(), host, address);
           this.#scheduler?.wake();
         },
         onUnknown: (host, why) => {
@@ -205,9 +218,8 @@ export class Daemon {
       },
     });
     this.#connector = connector;
-    this.#sessions = await this.#startSessions(pool, store, endpoint, opened);
-    for (const host of this.#sessions?.hosts ?? []) connector.resolve(host);
-    this.#scheduler = new Scheduler({
+    this.#opened = opened;
+    const scheduler = new Scheduler({
       endpoint,
       pool,
       store,
@@ -215,9 +227,10 @@ export class Daemon {
       connector,
       counters: this.counters,
       clock,
-      sessions: this.#sessions,
     });
-    this.#scheduler.onTick = (now) => {
+    this.#scheduler = scheduler;
+    await this.#configureSessions(settings);
+    scheduler.onTick = (now) => {
       this.#summarise(now);
       this.#check(now);
     };
@@ -227,60 +240,64 @@ export class Daemon {
       const ring = endpoint.ringOf(address, port);
       if (id.length === 12 && ring !== undefined) endpoint.handleStored(id, 0, ring, address, port);
     }
-    this.#scheduler.start();
+    scheduler.start();
   }
 
-  async #startSessions(
-    pool: CryptoPool,
-    store: Store,
-    endpoint: Endpoint,
-    opened: StoreOpened,
-  ): Promise<Sessions | undefined> {
-    const { settings, log } = this.#options;
-    if (settings.sessions === undefined) return undefined;
-    return await startSessions({
-      settings: settings.sessions,
-      opened,
-      pool,
-      store,
-      endpoint,
-      counters: this.counters,
-      clock: systemClock,
-      send: (message, address, port) =>
-        this.#socket.send(message, 0, message.length, address, port, () => {}),
-      onProgress: () => this.#scheduler?.wake(),
-      onReport: (sentence) => log.warn(sentence),
-    });
+  /** Begins the sessions with the first peer that is configured; they go on without any. */
+  async #configureSessions({ sessions: settings }: DaemonSettings): Promise<void> {
+    if (this.#sessions === undefined && settings !== undefined) {
+      const [pool, store, endpoint] = [this.#pool, this.#store, this.#endpoint];
+      const opened = this.#opened;
+      if (pool === undefined || store === undefined || endpoint === undefined || !opened) return;
+      this.#sessions = new SessionControl({
+        ...{ opened, pool, store, endpoint, counters: this.counters, clock: systemClock },
+        send: (message, address, port) =>
+          this.#socket.send(message, 0, message.length, address, port, () => {}),
+        resolve: (host) => this.#connector?.resolve(host),
+        onProgress: () => this.#scheduler?.wake(),
+        onReport: (sentence) => this.#reporter.report(sentence),
+      });
+      if (this.#scheduler !== undefined) this.#scheduler.sessions = this.#sessions.sessions;
+    }
+    await this.#sessions?.configure(settings);
   }
 
   // --- End --------------------------------------------------------------------------------------
 
-  async #drain(): Promise<void> {
-    const [scheduler, endpoint] = [this.#scheduler, this.#endpoint];
-    if (scheduler === undefined || endpoint === undefined) return;
+  async #drain(endMs: number): Promise<void> {
+    const scheduler = this.#scheduler;
+    if (scheduler === undefined) return;
     scheduler.drain();
-    const end = Date.now() + this.#options.drainMs;
-    let inFlight = endpoint.inFlight;
+    let { inFlight } = this;
     let movedAt = Date.now();
-    while (Date.now() < end) {
-      await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
-      if (endpoint.inFlight !== inFlight) {
-        inFlight = endpoint.inFlight;
+    await lookUntil(endMs, () => {
+      if (this.inFlight !== inFlight) {
+        inFlight = this.inFlight;
         movedAt = Date.now();
       }
       const still = inFlight === 0 || Date.now() - movedAt > DRAIN_STILL_MS;
-      if (scheduler.idle && still) return;
-    }
+      return scheduler.idle && still;
+    });
+  }
+
+  /** Sessions are closed behind their last receipts: the other ends know that we are gone. */
+  async #farewell(endMs: number): Promise<void> {
+    const sessions = this.#sessions?.sessions;
+    if (sessions === undefined) return;
+    const isSaid = (): boolean => !sessions.answering && (this.#pool?.busy ?? 0) === 0;
+    await lookUntil(Math.min(endMs, Date.now() + FAREWELL_MS_MAX), isSaid);
+    sessions.stop();
+    await lookUntil(Date.now() + FAREWELL_MS_MAX, isSaid);
   }
 
   async #tearDown(): Promise<void> {
     this.#scheduler?.stop();
     // Slabs that are still out hold stamps given before this one.
-    const sealedUntilNs = this.#endpoint?.endSealing();
+    const sealed = this.#endpoint?.endSealing();
     this.#connector?.stop();
     await this.#socket.stop();
     await this.#pool?.stop();
-    await this.#store?.stop(sealedUntilNs);
+    await this.#store?.stop(sealed);
   }
 
   #fatal(error: DaemonError): void {
@@ -321,8 +338,16 @@ export class Daemon {
     }
     this.#counted = all;
     this.#warnOfFragments();
+    this.#reporter.flush();
     this.#summary.add(now, deltas);
   }
+}
+
+/** Looks, at least once after a moment, until a condition holds or the time is over. */
+async function lookUntil(endMs: number, isDone: () => boolean): Promise<void> {
+  do {
+    await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
+  } while (!isDone() && Date.now() < endMs);
 }
 
 const STORE_STATES = {

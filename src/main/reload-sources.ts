@@ -11,10 +11,12 @@ const RESTART_AS_ROOT =
   "Run `securedgram restart` as root, or have the daemon started as its own user, which owns its files.";
 
 /** Files that a configuration was read from. Asked before the daemon gives up any right. */
-export function sourcesOf(config: Pick<Config, "file">, directory: string): readonly string[] {
-  const dotEnv = resolve(directory, ".env");
-  const paths = config.file === undefined ? [dotEnv] : [dotEnv, config.file];
-  return paths.filter((path) => existsSync(path));
+export function sourcesOf(
+  { file, keyFiles }: Pick<Config, "file" | "keyFiles">,
+  directory: string,
+): readonly string[] {
+  const paths = [resolve(directory, ".env"), ...(file === undefined ? [] : [file]), ...keyFiles];
+  return [...new Set(paths)].filter((path) => existsSync(path));
 }
 
 /** Refuses a reload when one of them is closed to us; one that is gone counts as taken away. */

@@ -27,7 +27,8 @@ export class Scheduler {
   readonly #connector: Connector;
   readonly #counters: Counters;
   readonly #clock: Clock;
-  readonly #sessions: Sessions | undefined;
+  /** Undefined while no peer is configured. */
+  sessions: Sessions | undefined;
   #cursor: SlabCursor | undefined;
   #pumping: NodeJS.Immediate | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -44,8 +45,6 @@ export class Scheduler {
     readonly connector: Connector;
     readonly counters: Counters;
     readonly clock: Clock;
-    /** Undefined when no peer speaks sessions. */
-    readonly sessions: Sessions | undefined;
   }) {
     this.#endpoint = options.endpoint;
     this.#pool = options.pool;
@@ -54,7 +53,6 @@ export class Scheduler {
     this.#connector = options.connector;
     this.#counters = options.counters;
     this.#clock = options.clock;
-    this.#sessions = options.sessions;
   }
 
   start(): void {
@@ -97,7 +95,7 @@ export class Scheduler {
     return (
       this.#pool.busy === 0 &&
       !this.#store.busy &&
-      this.#sessions?.busy !== true &&
+      this.sessions?.busy !== true &&
       this.#endpoint.acksQueued === 0 &&
       this.#endpoint.settlementsQueued === 0
     );
@@ -115,7 +113,7 @@ export class Scheduler {
   #datagram(datagram: Uint8Array, address: string, port: number): void {
     this.#counters.of.datagrams_received += 1;
     const now = this.#clock.now();
-    const sessions = this.#sessions;
+    const { sessions } = this;
     const taken =
       sessions === undefined ? "classic" : sessions.handleDatagram(now, datagram, address, port);
     const dropped =
@@ -136,7 +134,7 @@ export class Scheduler {
     const { drops, of } = this.#counters;
     const code = slab.table.words[wordOf(index)] as number;
     if (isSessionOutcome(code)) {
-      const sealed = this.#sessions?.visit(now, wallNs, slab.table, slab.routes, index);
+      const sealed = this.sessions?.visit(now, wallNs, slab.table, slab.routes, index);
       if (sealed !== undefined) this.#transmit(slab, sealed);
       return;
     }
@@ -205,7 +203,7 @@ export class Scheduler {
     this.#endpoint.handleTimeout(now, wallNs);
     this.#connector.handleTimeout(now);
     if (this.#sealing) while (this.#endpoint.pollSeal(now, wallNs, this.#pool));
-    this.#sessions?.pump(now, wallNs);
+    this.sessions?.pump(now, wallNs);
     this.#pool.flush();
     this.#store.flush(now, wallNs);
     for (
@@ -226,7 +224,7 @@ export class Scheduler {
       this.#endpoint.pollDeadline(now),
       this.#store.pollDeadline(now),
       this.#connector.pollDeadline(),
-      this.#sessions?.pollDeadline(now) ?? Number.POSITIVE_INFINITY,
+      this.sessions?.pollDeadline(now) ?? Number.POSITIVE_INFINITY,
     );
     const delayMs = Math.max(0, Math.ceil(nanoseconds(at - now) / NS_PER_MS));
     this.#timer = setTimeout(this.wake, Math.min(delayMs, TIMER_MS_MAX));

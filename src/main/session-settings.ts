@@ -2,6 +2,7 @@
 // pair keys, and the table by which rows find them.
 
 import {
+  IDENTITY_BYTES,
   KEY_ROLE_NAMES,
   type KeyRoleName,
   speaksSession,
@@ -14,25 +15,28 @@ import type { Config } from "./config.js";
 import { base64Text } from "./secrets.js";
 import { peerEntry } from "./session-peers.js";
 
+/** A peer that speaks sessions, and where its keys come from: copies, for the workers to wipe. */
+export interface SettledPeer {
+  readonly config: SpeakingPeerConfig;
+  /** Public key in base64. */
+  readonly key: string;
+  readonly keys: PeerKeys;
+}
+
 export interface SessionSettings {
+  /** Zeros where no peer needs an identity of ours. */
   readonly ownPublicKey: Uint8Array;
   /** Copies, for the workers to wipe. */
   readonly identities: IdentityPrivateKeys;
-  /** Those that speak sessions; the index is that of the core. Keys are copies, too. */
-  readonly peers: readonly {
-    readonly config: SpeakingPeerConfig;
-    /** Public key in base64. */
-    readonly key: string;
-    readonly keys: PeerKeys;
-  }[];
-  /** All peers, as rows find them; `since`: keys of those with which only sessions are spoken. */
-  readonly table: (since: ReadonlySet<string>) => readonly PeerEntry[];
+  readonly peers: readonly SettledPeer[];
+  /** All peers of the file, as rows find them. */
+  readonly table: readonly PeerEntry[];
 }
 
-/** Undefined when no peer speaks sessions. */
+/** Undefined when the file has no peers; those of classic alone are in the table. */
 export function sessionSettings(config: Config): SessionSettings | undefined {
   const { identities } = config;
-  if (identities === undefined) return undefined;
+  if (config.peers.length === 0) return undefined;
   const peers = config.peers.flatMap(({ config: peer, secrets }) => {
     if (!speaksSession(peer)) return [];
     const publicKeys: Record<KeyRoleName, Uint8Array | undefined> = {
@@ -55,19 +59,14 @@ export function sessionSettings(config: Config): SessionSettings | undefined {
     });
     return [{ config: peer, key: base64Text(peer.publicKey), keys }];
   });
-  if (peers.length === 0) return undefined;
   const { peers: all } = config;
   return {
-    ownPublicKey: identities.current.publicKey,
+    ownPublicKey: identities?.current.publicKey ?? new Uint8Array(IDENTITY_BYTES),
     identities: KEY_ROLE_NAMES.map((role) => {
-      const identity = identities[role];
+      const identity = identities?.[role];
       return identity === undefined ? undefined : Uint8Array.from(identity.privateKey);
     }),
     peers,
-    table: (since) =>
-      all.map((peer) => {
-        const { publicKey } = peer.config;
-        return peerEntry(peer, publicKey !== undefined && since.has(base64Text(publicKey)));
-      }),
+    table: all.map((peer) => peerEntry(peer, false)),
   };
 }

@@ -4,110 +4,77 @@
 
 import type { DropReason } from "../shared/base/errors.js";
 import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../shared/base/units.js";
+import type { Endpoint } from "../shared/protocol/endpoint.js";
 import type { FrameSinks } from "../shared/protocol/session/frame-handler.js";
-import type { HandshakePlace } from "../shared/protocol/session/handshakes.js";
-import { NO_PEER_ID, type PeerTable } from "../shared/protocol/session/peer-table.js";
-import {
-  DELIVERED,
-  type DeliverySink,
-  type MessageDelivery,
-  type PieceDelivery,
-} from "../shared/protocol/session/ports.js";
+import { NO_PEER_ID } from "../shared/protocol/session/peer-table.js";
 import type { PeerStamps, SessionLayer } from "../shared/protocol/session/session-layer.js";
 import type { Counters } from "../shared/runtime/counters.js";
-import {
-  DELIVERY_KIND,
-  DeliveryBatchReader,
-  DeliveryBatchWriter,
-} from "../shared/runtime/delivery-batch.js";
-import type { SessionStoreResult } from "../shared/runtime/messages.js";
-import type { OutboundBatchReader } from "../shared/runtime/outbound-batch.js";
+import type { InstalledPairKey, SessionStoreResult } from "../shared/runtime/messages.js";
+import { type OutboundBatchReader, TICKET_NONE } from "../shared/runtime/outbound-batch.js";
 import type { SessionSink } from "../shared/runtime/session-sink.js";
 import { handshakeResult, SESSION_OUTCOME, SessionCursor } from "../shared/runtime/session-slab.js";
 import { type SlabTable, wordOf } from "../shared/runtime/slab.js";
 import type { SlabRoutes } from "../shared/runtime/slab-cursor.js";
-import { Burst } from "./burst.js";
 import type { Clock } from "./clock.js";
+import { HandshakeGate } from "./handshake-gate.js";
+import type { PeerDirectory, PeerPlan } from "./peer-directory.js";
+import { PeerNotes } from "./peer-notes.js";
+import { SessionDeliveries } from "./session-deliveries.js";
+import { SessionTargets } from "./session-targets.js";
 import type { SessionStore, Store } from "./store.js";
-
-/** Records and bytes that wait for a transaction; one more batch is in it. */
-const DELIVERY_ROWS_MAX = 8_192;
-const DELIVERY_BYTES_MAX = 8 * 1_024 * 1_024;
-const DELIVERY_BURST = { rowsMax: 2_048, spanNs: 5 * NS_PER_MS } as const;
-/** Wait after a store that was busy or full, ns. */
-const PAUSE_NS = 250 * NS_PER_MS;
-/** Destinations of rows that are remembered, to tell the store how many may be out. */
-const DESTINATIONS_MAX = 16_384;
 
 type Result<K extends SessionStoreResult["kind"]> = Extract<SessionStoreResult, { kind: K }>;
 
-/** A peer as main knows it. */
-export interface SessionPeerEntry {
-  /** Public key in base64: what the store knows it by. */
-  readonly key: string;
-  readonly places: readonly { readonly host: string; readonly port: number }[];
-}
-
-interface Target {
-  readonly address: string;
-  readonly port: number;
-  readonly peer: number;
-  announced: number;
-}
-
-export class Sessions implements DeliverySink {
+export interface SessionsOptions {
   readonly layer: SessionLayer;
-  readonly #entries: readonly SessionPeerEntry[];
-  readonly #byKey: ReadonlyMap<string, number>;
-  readonly #table: PeerTable;
+  readonly directory: PeerDirectory;
+  readonly endpoint: Endpoint;
+  readonly sink: SessionSink;
+  readonly store: Store;
+  readonly counters: Counters;
+  readonly clock: Clock;
+  /** Sends a handshake datagram, which has memory of its own. */
+  readonly send: (message: Uint8Array, address: string, port: number) => void;
+  /** Asks for the address of a host name. */
+  readonly resolve: (host: string) => void;
+  /** Results arrived: time to pump. */
+  readonly onProgress: () => void;
+  /** One line for the log. */
+  readonly onReport: (sentence: string) => void;
+}
+
+export class Sessions {
+  readonly layer: SessionLayer;
+  readonly #options: SessionsOptions;
+  readonly #directory: PeerDirectory;
   readonly #sink: SessionSink;
+  readonly #gate: HandshakeGate;
   readonly #store: Store;
   readonly #counters: Counters;
   readonly #clock: Clock;
-  readonly #send: (message: Uint8Array, address: string, port: number) => void;
-  readonly #onProgress: () => void;
   readonly #sinks: FrameSinks;
-  readonly #deliveries: DeliveryBatchWriter;
-  readonly #bursts = new Burst(DELIVERY_BURST);
-  readonly #targets = new Map<string, Target>();
-  /** Addresses of each peer's places, by host. */
-  readonly #resolved = new Map<string, string>();
+  readonly #deliveries: SessionDeliveries;
+  readonly #targets: SessionTargets;
+  readonly #notes: PeerNotes;
   #cursor: SessionCursor | undefined;
-  #delivering = false;
-  #full = false;
-  #pausedUntil: Nanoseconds = nanoseconds(0);
   #stampsAgain: PeerStamps[] = [];
   #confirmAgain: number[] = [];
 
-  constructor(options: {
-    readonly layer: SessionLayer;
-    readonly entries: readonly SessionPeerEntry[];
-    readonly table: PeerTable;
-    readonly sink: SessionSink;
-    readonly store: Store;
-    readonly counters: Counters;
-    readonly clock: Clock;
-    /** Sends a handshake datagram, which has memory of its own. */
-    readonly send: (message: Uint8Array, address: string, port: number) => void;
-    /** Results arrived: time to pump. */
-    readonly onProgress: () => void;
-  }) {
-    this.layer = options.layer;
-    this.#entries = options.entries;
-    this.#byKey = new Map(options.entries.map(({ key }, peer) => [key, peer]));
-    this.#table = options.table;
-    this.#sink = options.sink;
-    this.#store = options.store;
-    this.#counters = options.counters;
-    this.#clock = options.clock;
-    this.#send = options.send;
-    this.#onProgress = options.onProgress;
-    this.#sinks = { delivery: this, handshake: options.sink };
-    this.#deliveries = new DeliveryBatchWriter({
-      rowsMax: DELIVERY_ROWS_MAX,
-      bytesMax: DELIVERY_BYTES_MAX,
-      scopeOf: (peer) => (this.#entries[peer] as SessionPeerEntry).key,
-    });
+  constructor(options: SessionsOptions) {
+    const { layer, directory, store, counters, clock, sink } = options;
+    this.layer = layer;
+    this.#options = options;
+    this.#directory = directory;
+    this.#sink = sink;
+    this.#gate = new HandshakeGate(sink);
+    this.#store = store;
+    this.#counters = counters;
+    this.#clock = clock;
+    const keyOf = (peer: number): string => directory.keyOf(peer);
+    this.#deliveries = new SessionDeliveries({ store, counters, clock, keyOf });
+    this.#sinks = { delivery: this.#deliveries, handshake: this.#gate };
+    this.#targets = new SessionTargets(layer, store);
+    this.#notes = new PeerNotes({ layer, directory, store, clock, onReport: options.onReport });
   }
 
   /** What the store tells us. */
@@ -118,13 +85,83 @@ export class Sessions implements DeliverySink {
       confirmed: (result) => this.#confirmed(result),
       read: ({ tag, offset, bytes }) => {
         this.layer.handleRead(this.#clock.now(), tag, offset, bytes);
-        this.#onProgress();
+        this.#options.onProgress();
       },
     },
-    onLeased: (rows) => this.#leased(rows),
+    onLeased: (rows, isMixed) => this.#leased(rows, isMixed),
     onTaken: () => this.layer.handleTaken(),
     onCommitted: () => this.layer.handleCommitted(this.#clock.now()),
   };
+
+  // --- Configuration ----------------------------------------------------------------------------
+
+  /** No worker has a handshake from here on, and none begins, until `configure`. */
+  async pause(): Promise<void> {
+    await this.#gate.close();
+  }
+  resume(): void {
+    this.#gate.open();
+  }
+
+  /** Takes a plan over whose keys the workers have. */
+  configure(plan: PeerPlan, installed: readonly (readonly InstalledPairKey[] | undefined)[]): void {
+    const [now, wallNs] = [this.#clock.now(), this.#clock.wallNs()];
+    const { layer } = this;
+    const peers = this.#directory.layerPeers(plan);
+    const known = layer.peers.length;
+    this.#directory.adopt(plan);
+    const ownPublicKey = plan.settings?.ownPublicKey ?? new Uint8Array(0);
+    layer.configure(now, wallNs, ownPublicKey, peers, this.#gate);
+    layer.handleHintKeys(
+      layer.peers.map((_, peer) => (installed[peer] ?? []).flatMap(({ hintKey }) => hintKey ?? [])),
+    );
+    for (const { index, control, negotiation } of layer.peers) {
+      const ids = (installed[index] ?? []).flatMap(({ role, keyId }) =>
+        keyId === undefined ? [] : [{ role, id: keyId }],
+      );
+      negotiation.keys.install(ids, wallNs / NS_PER_MS);
+      control.keys = ids;
+      if (!this.#directory.isConfigured(index)) continue;
+      layer.setTentative(index, this.#directory.isTentative(index));
+      layer.handlePlaces(now, index, this.#directory.placesOf(index));
+      // Whoever had a session with us before this start should hear that it is over.
+      if (index >= known) layer.announce(now, index);
+    }
+    this.#notes.forget();
+    this.#moved();
+    for (const host of this.#directory.hosts) this.#options.resolve(host);
+    this.resume();
+    this.#options.onProgress();
+  }
+
+  /** Which rows and sources are whose changed: the store hears of it, then rows change their way. */
+  #moved(): void {
+    const { table } = this.#directory;
+    this.#store.order({ kind: "peers", peers: table.entries });
+    this.#divert();
+    this.#targets.configure((address, port) => {
+      const peer = table.ofDestination(address, port);
+      const key = peer === NO_PEER_ID ? undefined : table.entries[peer]?.publicKey;
+      return key === undefined ? undefined : this.#directory.indexOf(key);
+    });
+  }
+
+  #divert(): void {
+    const { table } = this.#directory;
+    const isOurs = (address: string, port: number): boolean =>
+      table.ofDestination(address, port) !== NO_PEER_ID;
+    this.#options.endpoint.divert(this.#clock.now(), this.#clock.wallNs(), isOurs);
+  }
+
+  /** An address of a host that peers are configured with. */
+  handleResolved(now: Nanoseconds, host: string, address: string): void {
+    if (!this.#directory.resolved(host, address)) return;
+    for (const { index } of this.layer.peers) {
+      if (!this.#directory.hostsOf(index).includes(host)) continue;
+      this.layer.handlePlaces(now, index, this.#directory.placesOf(index));
+    }
+    this.#moved();
+  }
 
   // --- Datagrams and slabs ----------------------------------------------------------------------
 
@@ -136,13 +173,14 @@ export class Sessions implements DeliverySink {
     port: number,
   ): DropReason | "classic" | undefined {
     const { layer } = this;
-    const taken = layer.handleDatagram(now, datagram, address, port, this.#sink, this.#sink);
+    const taken = layer.handleDatagram(now, datagram, address, port, this.#sink, this.#gate);
     if (taken !== "classic") return taken;
     // From a peer that speaks sessions, classic is what an attacker would like to see spoken.
-    return this.#table.ofDestination(address, port) === NO_PEER_ID ? "classic" : "classic_ended";
+    const { table } = this.#directory;
+    return table.ofDestination(address, port) === NO_PEER_ID ? "classic" : "classic_ended";
   }
 
-  /** Takes the outcome of a session job; true: the packet at the cursor may leave. */
+  /** Takes the outcome of a session job; what it returns may leave. */
   visit(
     now: Nanoseconds,
     wallNs: number,
@@ -196,27 +234,11 @@ export class Sessions implements DeliverySink {
     const result = handshakeResult(table, routes, index);
     if (result.kind === "stale") this.#counters.drops.stamp_not_newer += 1;
     if (result.kind === "refused") this.#counters.drops.not_authentic += 1;
-    if (!this.layer.handleHandshake(now, wallNs, result, this.#sink)) return;
-    this.#counters.of.handshakes_sent += 1;
-    this.#send(result.message, result.address, result.port);
-  }
-
-  // --- DeliverySink -----------------------------------------------------------------------------
-
-  get accepting(): boolean {
-    return !this.#full || this.#clock.now() >= this.#pausedUntil;
-  }
-  message(delivery: MessageDelivery): boolean {
-    return this.accepting && this.#deliveries.message(delivery);
-  }
-  piece(delivery: PieceDelivery): boolean {
-    return this.accepting && this.#deliveries.piece(delivery);
-  }
-  settled(peer: number, boot: Uint8Array, below: number): boolean {
-    return this.#deliveries.settled(peer, boot, below);
-  }
-  drop(peer: number, messageId: Uint8Array): boolean {
-    return this.#deliveries.drop(peer, messageId);
+    if (this.layer.handleHandshake(now, wallNs, result, this.#gate)) {
+      this.#counters.of.handshakes_sent += 1;
+      this.#options.send(result.message, result.address, result.port);
+    }
+    this.#gate.answered();
   }
 
   // --- Pump -------------------------------------------------------------------------------------
@@ -224,7 +246,7 @@ export class Sessions implements DeliverySink {
   /** Time, packets, and what the store is to do; once a tick. */
   pump(now: Nanoseconds, wallNs: number): void {
     const { layer } = this;
-    layer.handleTimeout(now, wallNs, this.#sink);
+    layer.handleTimeout(now, wallNs, this.#gate);
     while (layer.pollSeal(now, wallNs, this.#sink));
     for (let stamps = layer.pollStamp(); stamps !== undefined; stamps = layer.pollStamp()) {
       this.#stamp(stamps);
@@ -233,173 +255,129 @@ export class Sessions implements DeliverySink {
       this.#store.order({ kind: "payload", ...read });
     }
     for (let peer = layer.pollConfirmed(); peer !== undefined; peer = layer.pollConfirmed()) {
-      this.#confirm(peer);
+      this.#sessionUp(peer);
     }
-    if (now >= this.#pausedUntil) this.#again(now);
-    this.#deliver(now);
-    this.#announceLimits();
+    for (let peer = layer.pollUnanswered(); peer !== undefined; peer = layer.pollUnanswered()) {
+      for (const host of this.#directory.hostsOf(peer)) this.#options.resolve(host);
+      this.#notes.unanswered(now);
+    }
+    if (!this.#deliveries.paused(now)) this.#again();
+    this.#deliveries.pump(now);
+    this.#targets.announce();
+    this.#notes.pump(now, wallNs);
+    this.#options.endpoint.inFlightElsewhere = layer.outgoing.size;
   }
 
   pollDeadline(now: Nanoseconds): Nanoseconds {
-    let at: number = this.layer.pollDeadline();
     const waits = this.#stampsAgain.length + this.#confirmAgain.length > 0;
-    if (waits) at = Math.min(at, this.#pausedUntil);
-    if (this.#deliveries.rows > 0 && !this.#delivering) {
-      at = Math.min(at, Math.max(this.#bursts.nextAt, this.#pausedUntil));
-    }
+    const at = Math.min(
+      this.layer.pollDeadline(),
+      this.#deliveries.deadline,
+      this.#notes.deadline,
+      waits ? this.#deliveries.pausedUntil : Number.POSITIVE_INFINITY,
+    );
     return nanoseconds(Math.max(at, now));
   }
 
+  // --- End --------------------------------------------------------------------------------------
+
+  /** Rows that this answers for. */
+  get inFlight(): number {
+    return this.layer.outgoing.size;
+  }
   /** True while the store works for the sessions, or is about to. */
   get busy(): boolean {
-    return this.#delivering || this.#deliveries.rows > 0;
+    return this.#deliveries.busy;
   }
-
-  /** Host names of peers, to be looked up at the start. */
-  get hosts(): readonly string[] {
-    return this.#entries.flatMap(({ places }) => places.map(({ host }) => host));
+  /** True while receipts, or words of farewell, are to be written. */
+  get answering(): boolean {
+    return this.layer.answering;
   }
-
-  /** An address of a host that peers are configured with. */
-  handleResolved(now: Nanoseconds, host: string, address: string): void {
-    this.#resolved.set(host, address);
-    this.#entries.forEach(({ places }, peer) => {
-      if (places.some((place) => place.host === host)) {
-        this.layer.handlePlaces(now, peer, this.#placesOf(peer));
-      }
-    });
-  }
-
-  #placesOf(peer: number): readonly HandshakePlace[] {
-    const { places } = this.#entries[peer] as SessionPeerEntry;
-    return places.flatMap(({ host, port }) => {
-      const address = this.#resolved.get(host);
-      return address === undefined ? [] : [{ address, port }];
-    });
+  /** Closes all sessions: the other ends need not wait for us. */
+  stop(): void {
+    this.layer.stop(this.#clock.now());
+    this.#options.onProgress();
   }
 
   // --- The store --------------------------------------------------------------------------------
 
-  #leased(rows: OutboundBatchReader): void {
+  #leased(rows: OutboundBatchReader, isMixed: boolean): void {
     const [now, wallNs] = [this.#clock.now(), this.#clock.wallNs()];
-    const peers = rows.batch.destinations.map(({ address, port, peer: key }) => {
-      const peer = key === undefined ? undefined : this.#byKey.get(key);
-      if (peer !== undefined) this.#target(address, port, peer);
+    const { destinations } = rows.batch;
+    for (const { address, port, peer: key } of destinations) {
+      if (key !== undefined) continue;
+      const tentative = this.#directory.tentativeAt(address, port);
+      if (tentative !== undefined) this.layer.handleClassicMail(now, tentative);
+    }
+    if (!isMixed) return;
+    const peers = destinations.map(({ address, port, peer: key }) => {
+      const peer = key === undefined ? undefined : this.#directory.indexOf(key);
+      if (peer !== undefined) this.#targets.add(address, port, peer);
       return peer;
     });
     while (rows.next()) {
-      const peer = peers[rows.batch.destinations.indexOf(rows.destination)];
-      if (peer !== undefined) this.layer.handleRow(now, wallNs, peer, rows);
+      const { destination } = rows;
+      // What was read again is a row of classic, which waits for it, or was given back meanwhile.
+      if (destination.peer === undefined || rows.ticket !== TICKET_NONE) continue;
+      const peer = peers[destinations.indexOf(destination)];
+      if (peer !== undefined && this.layer.peers[peer]?.silent === false) {
+        this.layer.handleRow(now, wallNs, peer, rows);
+      } else {
+        this.#options.endpoint.settlements.giveBack(rows.rowId, rows.generation);
+      }
     }
   }
 
-  #target(address: string, port: number, peer: number): void {
-    const key = `${port} ${address}`;
-    if (this.#targets.has(key)) return;
-    if (this.#targets.size >= DESTINATIONS_MAX) this.#targets.clear();
-    this.#targets.set(key, { address, port, peer, announced: -1 });
+  #stamp(order: PeerStamps): void {
+    const { peer, ...stamps } = order;
+    this.#store.order({ kind: "stamp", peer: this.#directory.keyOf(peer), ...stamps });
   }
 
-  #announceLimits(): void {
-    for (const target of this.#targets.values()) {
-      const rowsMax = this.layer.peers[target.peer]?.rowsMax ?? 0;
-      if (rowsMax === target.announced) continue;
-      target.announced = rowsMax;
-      this.#store.limit(target.address, target.port, rowsMax);
-    }
-  }
-
-  #stamp({ peer, sent, accepted }: PeerStamps): void {
-    this.#store.order({
-      kind: "stamp",
-      peer: (this.#entries[peer] as SessionPeerEntry).key,
-      sent,
-      accepted,
-    });
-  }
-
-  #stamped({ peer: key, sent, accepted, failure }: Result<"stamped">): void {
-    const peer = this.#byKey.get(key);
+  #stamped({ peer: key, sent, accepted, rotation, failure }: Result<"stamped">): void {
+    const peer = this.#directory.indexOf(key);
     if (peer === undefined) return;
-    const now = this.#clock.now();
-    if (failure === undefined) this.layer.handleStamped(now, { peer, sent, accepted }, this.#sink);
+    const stamps = { peer, sent, accepted, rotation };
+    if (failure === undefined) this.layer.handleStamped(this.#clock.now(), stamps, this.#gate);
     else {
-      this.#pause(now, failure);
-      this.#stampsAgain.push({ peer, sent, accepted });
+      this.#deliveries.pause(failure);
+      this.#stampsAgain.push(stamps);
     }
-    this.#onProgress();
+    this.#options.onProgress();
+  }
+
+  #sessionUp(peer: number): void {
+    if (!this.#directory.isConfirmed(peer)) this.#confirm(peer);
+    this.#notes.sessionUp(peer);
   }
 
   #confirm(peer: number): void {
-    const { key } = this.#entries[peer] as SessionPeerEntry;
-    const session = this.layer.peers[peer]?.session;
-    this.#store.order({ kind: "confirm", peer: key });
-    if (session === undefined) return;
-    const place = this.layer.peers[peer]?.path.place;
-    const nowMs = this.#clock.wallNs() / NS_PER_MS;
-    this.#store.order({
-      kind: "note",
-      peers: [
-        {
-          peer: key,
-          boot: session.payload.boot,
-          lastHandshakeAt: nowMs,
-          skewMs: Math.round(session.peerWallNs(this.#clock.now()) / NS_PER_MS - nowMs),
-          endpoint: place === undefined ? "" : `${place.address} port ${place.port}`,
-          handshakesUnanswered: 0,
-        },
-      ],
-    });
+    this.#store.order({ kind: "confirm", peer: this.#directory.keyOf(peer) });
   }
 
   #confirmed({ peer: key, failure }: Result<"confirmed">): void {
-    const peer = this.#byKey.get(key);
+    const peer = this.#directory.indexOf(key);
     if (peer === undefined) return;
-    if (failure === undefined) this.#table.confirmed(this.#table.ofKey(key));
-    else {
-      this.#pause(this.#clock.now(), failure);
+    if (failure === undefined) {
+      this.#directory.confirm(peer);
+      if (this.#directory.isConfigured(peer)) this.layer.setTentative(peer, false);
+      this.#divert();
+    } else {
+      this.#deliveries.pause(failure);
       this.#confirmAgain.push(peer);
     }
-    this.#onProgress();
+    this.#options.onProgress();
   }
 
-  #again(_now: Nanoseconds): void {
+  #again(): void {
     for (const stamps of this.#stampsAgain.splice(0)) this.#stamp(stamps);
     for (const peer of this.#confirmAgain.splice(0)) this.#confirm(peer);
   }
 
-  #deliver(now: Nanoseconds): void {
-    const { rows } = this.#deliveries;
-    if (this.#delivering || rows === 0 || now < this.#pausedUntil) return;
-    if (!this.#bursts.ready(now, rows)) return;
-    this.#bursts.began(now, rows);
-    const batch = this.#deliveries.take();
-    this.#delivering = true;
-    this.#store.order({ kind: "deliver", batch }, [batch.bytes]);
-  }
-
-  #delivered({ batch, failure }: Result<"delivered">): void {
-    this.#delivering = false;
-    this.#full = failure === "full";
-    if (failure !== undefined) this.#pause(this.#clock.now(), failure);
-    const counters = this.#counters.of;
-    const records = new DeliveryBatchReader(batch);
-    while (records.next()) {
-      const { kind, outcome } = records;
-      if (kind !== DELIVERY_KIND.message && kind !== DELIVERY_KIND.piece) continue;
-      if (outcome === DELIVERED.inserted) counters.messages_stored += 1;
-      else if (outcome === DELIVERED.known) counters.messages_known += 1;
-      else if (outcome === DELIVERED.conflict) counters.messages_conflicting += 1;
-      else if (outcome === DELIVERED.quota) counters.messages_over_quota += 1;
-      else if (outcome !== DELIVERED.spooled) counters.messages_unstored += 1;
-      this.layer.handleDelivered(records, this);
-    }
-    this.layer.handleRoom(this);
-    this.#onProgress();
-  }
-
-  #pause(now: Nanoseconds, failure: "busy" | "full"): void {
-    this.#counters.of[failure === "full" ? "store_full" : "store_busy"] += 1;
-    this.#pausedUntil = nanoseconds(now + PAUSE_NS);
+  #delivered(result: Result<"delivered">): void {
+    this.#deliveries.handleDelivered(result, (record) =>
+      this.layer.handleDelivered(record, this.#deliveries),
+    );
+    this.layer.handleRoom(this.#deliveries);
+    this.#options.onProgress();
   }
 }

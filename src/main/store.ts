@@ -7,6 +7,7 @@ import { assert } from "../shared/base/assert.js";
 import { DaemonError, daemonError, reasonOf } from "../shared/base/errors.js";
 import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../shared/base/units.js";
 import type { Endpoint } from "../shared/protocol/endpoint.js";
+import type { StampSpan } from "../shared/protocol/sealed-stamps.js";
 import type { Settlement } from "../shared/protocol/settlement.js";
 import type { OpenedPacket, StoreSink } from "../shared/protocol/slot.js";
 import { type Handlers, type Port, port, receive, send } from "../shared/runtime/channel.js";
@@ -50,8 +51,11 @@ const PAUSE_NS = 250 * NS_PER_MS;
 /** What the sessions hear of the store. */
 export interface SessionStore {
   readonly results: Handlers<SessionStoreResult>;
-  /** A batch was leased: the rows for session peers in it are theirs; the cursor is moved. */
-  readonly onLeased: (rows: OutboundBatchReader) => void;
+  /**
+   * A batch was leased. `isMixed`: rows for session peers are in it, and theirs; the cursor is moved
+   * then.
+   */
+  readonly onLeased: (rows: OutboundBatchReader, isMixed: boolean) => void;
   /** The store takes the outcomes that are queued; later: they are committed. */
   readonly onTaken: () => void;
   readonly onCommitted: () => void;
@@ -195,8 +199,10 @@ export class Store implements StoreSink {
       send(this.#jobs, { kind: "limit", ...limit });
     }
     const reserve = endpoint.pollReserve(wallNs);
-    if (reserve !== undefined)
-      send(this.#jobs, { kind: "reserve", stamp: BigInt(Math.ceil(reserve)) });
+    if (reserve !== undefined) {
+      const { untilNs, spans } = reserve;
+      send(this.#jobs, { kind: "reserve", stamp: BigInt(untilNs), spans });
+    }
     if (now >= this.#pausedUntil) {
       this.#store(now);
       this.#settle(now, endpoint);
@@ -238,17 +244,16 @@ export class Store implements StoreSink {
   #leased({ batch, gone }: Extract<StoreResult, { kind: "leased" }>): void {
     this.#counters.of.rows_leased += batch.rows;
     const rows = new OutboundBatchReader(batch);
-    if (batch.destinations.some(({ peer }) => peer !== undefined)) {
-      this.#sessions?.onLeased(rows);
-      rows.rewindToClassic();
-    }
+    const isMixed = batch.destinations.some(({ peer }) => peer !== undefined);
+    this.#sessions?.onLeased(rows, isMixed);
+    if (isMixed) rows.rewindToClassic();
     this.#endpoint?.handleLeased(this.#now(), rows, gone);
     this.#events.onProgress();
   }
 
   #stored({ batch }: Extract<StoreResult, { kind: "stored" }>): void {
     this.#storing = false;
-    this.#became("well");
+    this.became("well");
     const counters = this.#counters.of;
     const records = new InboundBatchReader(batch);
     while (records.next()) {
@@ -291,7 +296,7 @@ export class Store implements StoreSink {
     const settlement = this.#settling;
     assert(settlement !== undefined, "one settlement is under way at a time");
     this.#settling = undefined;
-    this.#became("well");
+    this.became("well");
     this.#counters.of.rows_acknowledged += settlement.acknowledged.rowIds.length;
     this.#counters.of.rows_failed += settlement.failed.length;
     this.#sessions?.onCommitted();
@@ -301,7 +306,7 @@ export class Store implements StoreSink {
   /** Nothing of the job happened: messages are not acknowledged, settlements are kept. */
   #failed({ job, code }: Extract<StoreResult, { kind: "failed" }>): void {
     this.#counters.of[code === "full" ? "store_full" : "store_busy"] += 1;
-    this.#became(code);
+    this.became(code);
     this.#pausedUntil = nanoseconds(this.#now() + PAUSE_NS);
     switch (job) {
       case "store":
@@ -328,7 +333,8 @@ export class Store implements StoreSink {
     return nanoseconds(Math.min(storeAt, settleAt));
   }
 
-  #became(state: "busy" | "full" | "well"): void {
+  /** What a job said about the database: each change of it is told once. */
+  became(state: "busy" | "full" | "well"): void {
     if (state === this.#state) return;
     this.#state = state;
     this.#events.onState(state);
@@ -352,11 +358,10 @@ export class Store implements StoreSink {
     return this.#control.call("counters", []);
   }
 
-  /** `sealedUntilNs`: last stamp sealed; whoever says it seals nothing any more. */
-  async stop(sealedUntilNs?: number): Promise<void> {
+  /** `sealed`: which stamps were; whoever says it seals nothing any more. */
+  async stop(sealed?: readonly StampSpan[]): Promise<void> {
     this.#stopping = true;
-    const stamp = sealedUntilNs === undefined ? undefined : BigInt(Math.ceil(sealedUntilNs));
-    const closed = await this.#control.call("close", [stamp]);
+    const closed = await this.#control.call("close", [sealed]);
     this.#control.release();
     this.#jobs.close();
     await this.#worker.terminate();

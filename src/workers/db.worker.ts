@@ -32,8 +32,8 @@ receive<"storeJobs">(port<"storeJobs">(data), {
 exposeControl<StoreControl>(control, {
   open: (options) => service.open(options),
   counters: () => service.counters(),
-  close(sealedUntil) {
-    const closed = service.close(sealedUntil);
+  close(sealed) {
+    const closed = service.close(sealed);
     data.close();
     return closed;
   },

@@ -27,6 +27,7 @@ import { StreamGaps } from "./stream-gaps.js";
 const { message: MESSAGE, piece: PIECE, settled: SETTLED, drop: DROP } = DELIVERY_KIND;
 /** Reports gathered from one transaction. */
 const REPORTS_MAX = 8;
+const SHARED_SCOPE = "";
 const NO_STREAM = new Uint8Array(0);
 
 export type Failure = Exclude<WriteFailure, "broken">;
@@ -210,6 +211,7 @@ export class Delivery {
     const id = messageIdToHex(record.bytes, record.messageIdAt);
     const held = this.#usage.bytesOf(scope) + spool.bytesOf(scope) - spooledBytes;
     const fits = held + payload.length <= this.#quotaBytes;
+    if (this.#usesShared && inbox.cameShared(record, payload)) return DELIVERED.known;
     const fresh = fits && !(this.#usage.deletedFrom(scope) && inbox.wasDeleted(scope, id));
     if (fresh && inbox.insert(record, digest, payload, this.#now)) {
       this.#usage.added(scope, payload.length);
@@ -225,6 +227,11 @@ export class Delivery {
       default:
         return this.#overQuota(scope);
     }
+  }
+
+  /** Something came by classic under the shared secret, and is stored or was deleted. */
+  get #usesShared(): boolean {
+    return this.#usage.bytesOf(SHARED_SCOPE) > 0 || this.#usage.deletedFrom(SHARED_SCOPE);
   }
 
   #noteGap(record: DeliveryBatchReader): void {

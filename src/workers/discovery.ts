@@ -15,8 +15,9 @@ import {
   PRIORITY_CLASSES,
 } from "./lanes.js";
 
-/** New rows looked at in one step. */
+/** New rows looked at in one step, and ids passed over because their lane is being read. */
 const NEW_ROWS_MAX = 512;
+const NEW_IDS_MAX = 4_096;
 /** Lanes visited in one step of the walk, and ids looked at in one lane at a time. */
 const LANES_MAX = 64;
 const IDS_MAX = 512;
@@ -83,7 +84,9 @@ export class Discovery {
       .prepare(
         `SELECT id, dst_addr, dst_port, priority, not_before
          FROM outbound_messages NOT INDEXED
-         WHERE id > ? AND id <= ${ID_SANE_MAX} AND ${WORKED} ORDER BY id LIMIT ${NEW_ROWS_MAX}`,
+         WHERE id > ? AND id <= ? AND ${WORKED}
+           AND NOT (dst_addr IS ? AND dst_port IS ? AND priority IS ? AND id > ? AND not_before IS NULL)
+         ORDER BY id LIMIT ${NEW_ROWS_MAX}`,
       )
       .raw();
     this.#firstLane = db.prepare(`${HEAD} ${TAIL}`).raw().safeIntegers();
@@ -177,9 +180,11 @@ export class Discovery {
 
   #lookAtNewRows(): void {
     const newest = this.#newest();
-    const rows = this.#newRows.all(this.#seen) as NewRow[];
-    this.#newRowsLeft = rows.length === NEW_ROWS_MAX;
-    this.#seen = this.#newRowsLeft ? rows[NEW_ROWS_MAX - 1][0] : Math.max(newest, this.#seen);
+    const to = Math.min(newest, this.#seen + NEW_IDS_MAX);
+    const rows = this.#newRows.all(this.#seen, to, ...this.#ownRows()) as NewRow[];
+    const full = rows.length === NEW_ROWS_MAX;
+    this.#newRowsLeft = full || to < newest;
+    this.#seen = full ? rows[NEW_ROWS_MAX - 1][0] : Math.max(to, this.#seen);
     for (const [id, address, port, priority, notBefore] of rows) {
       if (notBefore !== null) this.#finds.delayed(id, notBefore);
       else if (!isAddressable(address, port)) this.#finds.unusable([id]);
@@ -190,6 +195,14 @@ export class Discovery {
         else this.#lanes.note(destination.lanes[priority], id);
       }
     }
+  }
+
+  /** What need not be looked at: rows ahead in the busiest lane, which is being read anyway. */
+  #ownRows(): readonly unknown[] {
+    const lane = this.#lanes.reading;
+    if (lane === undefined) return [null, null, null, 0];
+    const { destination, priority, cursor } = lane;
+    return [destination.address, destination.port, priority, cursor];
   }
 
   /** Visits the next lanes; false at the end. */

@@ -158,6 +158,11 @@ export class Lanes {
     for (const lane of this.#recent) this.stir(lane);
   }
 
+  /** A lane that is known to have rows ahead, if any: sooner or later it is read to its end. */
+  get reading(): Lane | undefined {
+    return this.#recent.find(({ dry }) => !dry);
+  }
+
   /** The lane gave rows. */
   used(lane: Lane): void {
     if (this.#recent.includes(lane)) return;

@@ -3,7 +3,7 @@
 // lease takes the write lock and hands the row out after the commit, so an id that was on the wire
 // is in the table. No row's content ends the queue: what cannot be sent becomes send_failed.
 
-import type { StoreResult } from "../shared/runtime/messages.js";
+import type { Settlement, StoreResult } from "../shared/runtime/messages.js";
 import { OutboundBatchWriter, TICKET_NONE } from "../shared/runtime/outbound-batch.js";
 import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
@@ -133,6 +133,14 @@ export class Outbox {
     this.#version = version;
     this.#discovery.changed();
     return true;
+  }
+
+  /** Rows that main answers for no more: they are found anew, and go as the table of peers says now. */
+  takeBack(rows: Settlement["givenBack"]): void {
+    // In the order of the table: those of a stream are released in the order in which they are leased.
+    for (const { rowId, generation } of [...rows].sort((a, b) => a.rowId - b.rowId)) {
+      if (this.lanes.outRows.get(rowId)?.generation === generation) this.#takeBack(rowId);
+    }
   }
 
   /** A row was not what its settlement said, or came back: look for it. */
@@ -318,7 +326,7 @@ export class Outbox {
     row: Sendable,
     ticket: number,
   ): boolean {
-    const to = this.#rows.toPeer(destination, rowId, row);
+    const to = row.session === undefined ? undefined : this.#rows.toPeer(destination, rowId, row);
     if (to === "gone") return false;
     append(answer, destination, rowId, row, ticket, to);
     return true;

@@ -3,7 +3,7 @@
 // another one than before, takes its scope with it before anything else of it is stored.
 
 import type { PeerEntry } from "../shared/protocol/session/peer-table.js";
-import type { PeerNote } from "../shared/runtime/messages.js";
+import type { PeerKnown, PeerNote } from "../shared/runtime/messages.js";
 import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import { timeText } from "../shared/store/text-time.js";
@@ -20,6 +20,11 @@ export class PeerRecords {
   readonly #enter: Statement;
   readonly #unname: Statement;
   readonly #inherit: Statement;
+  readonly #inheritStamps: Statement;
+  readonly #goClassic: Statement;
+  readonly #isSession: Statement;
+  readonly #silentSince: Statement;
+  readonly #all: Statement;
   readonly #confirm: Statement;
   readonly #confirmed: Statement;
   readonly #note: Statement;
@@ -40,13 +45,39 @@ export class PeerRecords {
     );
     this.#unname = db.prepare("UPDATE peers SET name = NULL WHERE public_key = ?");
     this.#inherit = db.prepare(
-      `UPDATE peers SET session_since = coalesce(session_since,
-         (SELECT session_since FROM peers WHERE public_key = ?)) WHERE public_key = ?`,
+      `UPDATE peers SET (session_since, rotation) =
+         (SELECT coalesce(peers.session_since, other.session_since),
+            coalesce(peers.rotation, other.rotation)
+          FROM peers AS other WHERE other.public_key = ?)
+       WHERE public_key = ?`,
     );
+    // Handshakes of the peer under its next key count for it when that becomes the current one.
+    this.#inheritStamps = db.prepare(
+      `INSERT INTO handshake_stamps(peer_key, sent, accepted)
+         SELECT ?, sent, accepted FROM handshake_stamps WHERE peer_key = ?
+       ON CONFLICT(peer_key) DO UPDATE SET sent = max(sent, excluded.sent),
+         accepted = max(accepted, excluded.accepted)`,
+    );
+    this.#goClassic = db.prepare(
+      `UPDATE peers SET session_since = NULL
+       WHERE (public_key = ? OR name = ?) AND session_since IS NOT NULL`,
+    );
+    this.#isSession = db
+      .prepare(
+        `SELECT 1 FROM peers
+         WHERE (public_key = ? OR name = ?) AND session_since IS NOT NULL LIMIT 1`,
+      )
+      .pluck();
+    this.#silentSince = db.prepare(
+      `UPDATE peers SET classic_since = CASE WHEN ? > 0 THEN coalesce(classic_since, ?) END
+       WHERE public_key = ?`,
+    );
+    this.#all = db.prepare("SELECT public_key, name, rotation FROM peers").raw();
     this.#confirm = db.prepare(
       `INSERT INTO peers(public_key, session_since) VALUES (?, ?)
        ON CONFLICT(public_key) DO UPDATE
-         SET session_since = coalesce(session_since, excluded.session_since)`,
+         SET session_since = coalesce(session_since, excluded.session_since),
+           classic_since = NULL`,
     );
     this.#confirmed = db
       .prepare("SELECT public_key FROM peers WHERE session_since IS NOT NULL")
@@ -54,7 +85,7 @@ export class PeerRecords {
     this.#note = db.prepare(
       `UPDATE peers SET boot = coalesce(?, boot),
          last_handshake_at = coalesce(?, last_handshake_at), skew_ms = coalesce(?, skew_ms),
-         endpoint = coalesce(?, endpoint), rotation = coalesce(?, rotation),
+         endpoint = coalesce(?, endpoint),
          handshakes_unanswered = coalesce(?, handshakes_unanswered)
        WHERE public_key = ?`,
     );
@@ -85,8 +116,13 @@ export class PeerRecords {
    */
   settle(deadlineMs: number): void {
     if (this.#entries.length === 0) return;
-    for (const { name, publicKey } of this.#entries) {
+    for (const { name, publicKey, mode } of this.#entries) {
       if (publicKey !== undefined) this.#enterPeer(name, publicKey, deadlineMs);
+      if (mode !== "classic") continue;
+      // On purpose: the other host returned to the older daemon.
+      const key = publicKey === undefined ? null : Buffer.from(publicKey, "base64");
+      if (this.#isSession.get(key, name) === undefined) continue;
+      writeTransaction(this.#db, () => this.#goClassic.run(key, name), { deadlineMs });
     }
     this.#entries = [];
   }
@@ -110,12 +146,24 @@ export class PeerRecords {
       () => {
         this.#enter.run(key, name);
         for (const other of scopes.values()) {
-          if (other !== undefined) this.#inherit.run(other, key);
+          if (other === undefined) continue;
+          this.#inherit.run(other, key);
+          this.#inheritStamps.run(key, other);
         }
         for (const [other] of before) this.#unname.run(other);
       },
       { deadlineMs },
     );
+  }
+
+  /** All that is known. */
+  all(): readonly PeerKnown[] {
+    const rows = this.#all.all() as [Buffer, string | null, string | null][];
+    return rows.map(([key, name, rotation]) => ({
+      peer: key.toString("base64"),
+      name: name ?? undefined,
+      rotation: rotation ?? undefined,
+    }));
   }
 
   /** Public keys, in base64, of peers with which only sessions are spoken. */
@@ -143,10 +191,13 @@ export class PeerRecords {
             at === undefined ? null : timeText(at),
             note.skewMs === undefined ? null : Math.round(note.skewMs),
             note.endpoint ?? null,
-            note.rotation ?? null,
             note.handshakesUnanswered ?? null,
             Buffer.from(note.peer, "base64"),
           );
+          const unanswered = note.handshakesUnanswered;
+          if (unanswered === undefined) continue;
+          const now = timeText(this.#now());
+          this.#silentSince.run(unanswered, now, Buffer.from(note.peer, "base64"));
         }
       },
       { deadlineMs },

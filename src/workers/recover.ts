@@ -8,11 +8,12 @@ import type { Connection } from "../shared/store/driver.js";
 import { bringIdsDown } from "../shared/store/migrate.js";
 import { WORKED } from "../shared/store/schema.js";
 import { timeText } from "../shared/store/text-time.js";
+import { readSealed } from "./sealed-spans.js";
 
 /** Messages acknowledged for an older daemon at one start. */
 const UNACKNOWLEDGED_MAX = 65_536;
 
-export type Recovered = Pick<StoreOpened, "recoveredRows" | "sealedUntil" | "unacknowledged">;
+export type Recovered = Pick<StoreOpened, "recoveredRows" | "sealed" | "unacknowledged">;
 
 /** `now`: wall ms since the epoch. */
 export function recover(db: Connection, now: number, deadlineMs: number): Recovered {
@@ -31,7 +32,7 @@ export function recover(db: Connection, now: number, deadlineMs: number): Recove
       }
       const unacknowledged = acknowledgeOld(db, now);
       noteStart(db, now);
-      return { recoveredRows, unacknowledged, sealedUntil: sealedUntil(db) };
+      return { recoveredRows, unacknowledged, sealed: readSealed(db, now) };
     },
     { deadlineMs },
   );
@@ -73,37 +74,4 @@ function acknowledgeOld(db: Connection, now: number): StoreOpened["unacknowledge
     mark.run(sound ? "ack_sent" : "ack_failed", sound ? 1 : 0, sound ? text : null, text, id);
   }
   return unacknowledged;
-}
-
-const SEALED_UNTIL = "sealed_until";
-
-function sealedUntil(db: Connection): bigint {
-  const value = db
-    .prepare("SELECT value FROM meta WHERE key = ?")
-    .pluck()
-    .safeIntegers()
-    .get(SEALED_UNTIL);
-  return typeof value === "bigint" ? value : 0n;
-}
-
-/**
- * Writes down the last stamp that was really sealed in place of a later reservation. Nothing may be
- * sealed afterwards: a stamp above the bound could come back as if it were a peer's.
- */
-export function lowerSealedUntil(db: Connection, stamp: bigint, deadlineMs: number): void {
-  const write = db.prepare(
-    `UPDATE OR FAIL meta SET value = ? WHERE key = '${SEALED_UNTIL}' AND value > ?`,
-  );
-  writeTransaction(db, () => write.run(stamp, stamp), { deadlineMs });
-}
-
-/** Prepares the write that makes durable which stamps may have been sealed; they only rise. */
-export function sealedUntilWriter(db: Connection): (stamp: bigint, deadlineMs: number) => void {
-  const write = db.prepare(
-    `INSERT INTO meta(key, value) VALUES ('${SEALED_UNTIL}', ?)
-     ON CONFLICT(key) DO UPDATE SET value = max(value, excluded.value)`,
-  );
-  return (stamp, deadlineMs) => {
-    writeTransaction(db, () => write.run(stamp), { deadlineMs });
-  };
 }

@@ -1,5 +1,6 @@
 // Forgets tombstones: after eight days, a day more than a classic message lives, or when a peer has
-// more than a million. Small steps, when nothing else is to do.
+// more than a million. Small steps, when nothing else is to do. Ages are of the wall clock: when that
+// steps on by much, what was deleted while it was behind looks old, so all are kept for a life more.
 
 import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
@@ -10,10 +11,17 @@ export const TOMBSTONE_LIFE_MS = 8 * 86_400_000;
 /** Tombstones of one peer at most; beyond, the oldest go first. Source: store.md. */
 export const TOMBSTONES_MAX = 1_000_000;
 const STEP_ROWS = 256;
+/** A wall clock that went on by so much more than time did was set, ms: the day that
+ * {@link TOMBSTONE_LIFE_MS} has beyond the life of a message covers less. */
+const CLOCK_STEP_MS = 86_400_000 / 2;
+/** In `meta`: wall ms until which no tombstone is too old. */
+const KEPT_UNTIL = "tombstones_kept_until";
 
 export class Retention {
   readonly #db: Connection;
   readonly #now: () => number;
+  readonly #monotonic: () => number;
+  readonly #keep: Statement;
   readonly #report: (sentence: string) => void;
   readonly #tombstonesMax: number;
   readonly #peerAfter: Statement;
@@ -25,6 +33,9 @@ export class Retention {
   #peer: string | undefined;
   /** The peer whose tombstones were counted in this visit. */
   #counted: string | undefined;
+  #keptUntil: number;
+  /** Wall ms at monotonic zero, when last looked at. */
+  #offset: number;
   /** Tombstones given up before their time, since the start. */
   evicted = 0;
 
@@ -33,12 +44,22 @@ export class Retention {
     options: {
       /** Wall ms since the epoch. */
       readonly now: () => number;
+      /** Ms that no setting of the clock moves. */
+      readonly monotonic: () => number;
       readonly report: (sentence: string) => void;
       readonly tombstonesMax?: number;
     },
   ) {
     this.#db = db;
     this.#now = options.now;
+    this.#monotonic = options.monotonic;
+    this.#offset = this.#now() - this.#monotonic();
+    const kept = db.prepare("SELECT value FROM meta WHERE key = ?").pluck().get(KEPT_UNTIL);
+    this.#keptUntil = typeof kept === "number" ? kept : 0;
+    this.#keep = db.prepare(
+      `INSERT INTO meta(key, value) VALUES ('${KEPT_UNTIL}', ?)
+       ON CONFLICT(key) DO UPDATE SET value = excluded.value`,
+    );
     this.#report = options.report;
     this.#tombstonesMax = options.tombstonesMax ?? TOMBSTONES_MAX;
     this.#peerAfter = db
@@ -59,11 +80,12 @@ export class Retention {
 
   /** One small step; true when there is more to do at once. */
   step(deadlineMs: number): boolean {
+    this.#watchClock(deadlineMs);
     this.#peer ??= this.#first();
     const peer = this.#peer;
     if (peer === undefined) return false;
     const before = timeText(this.#now() - TOMBSTONE_LIFE_MS);
-    if (this.#old.get(peer, before) !== undefined) {
+    if (this.#now() >= this.#keptUntil && this.#old.get(peer, before) !== undefined) {
       this.#forget(peer, before, STEP_ROWS, deadlineMs);
       return true;
     }
@@ -84,6 +106,20 @@ export class Retention {
     this.#counted = undefined;
     this.#peer = this.#peerAfter.get(peer) as string | undefined;
     return this.#peer !== undefined;
+  }
+
+  /** A clock that is set right may be set wrong again: what is kept is never kept for ever. */
+  #watchClock(deadlineMs: number): void {
+    const now = this.#now();
+    const offset = now - this.#monotonic();
+    const steppedOn = offset - this.#offset > CLOCK_STEP_MS;
+    if (steppedOn || this.#keptUntil > now + TOMBSTONE_LIFE_MS) {
+      const until = now + TOMBSTONE_LIFE_MS;
+      writeTransaction(this.#db, () => this.#keep.run(until), { deadlineMs });
+      this.#keptUntil = until;
+    }
+    // Slewing adds up to no step.
+    this.#offset = offset;
   }
 
   #first(): string | undefined {

@@ -1,7 +1,7 @@
 // What sessions ask of the store, as store-service.ts offers it: deliveries, stamps, payloads, peers.
 
 import { unreachable } from "../shared/base/assert.js";
-import { NO_PEER_ID, PeerTable } from "../shared/protocol/session/peer-table.js";
+import { NO_PEER_ID, type PeerEntry, PeerTable } from "../shared/protocol/session/peer-table.js";
 import type {
   PeerStamps,
   SessionStoreJob,
@@ -17,7 +17,7 @@ import { SessionInbox } from "./session-inbox.js";
 import type { SessionRoutes } from "./session-row.js";
 import { SettledTombstones } from "./settled-tombstones.js";
 import { Spool, spoolFolder } from "./spool.js";
-import { Stamps } from "./stamps.js";
+import { type StampOrder, Stamps } from "./stamps.js";
 
 type Job<K extends SessionStoreJob["kind"]> = Extract<SessionStoreJob, { kind: K }>;
 
@@ -47,7 +47,7 @@ export class SessionStore implements SessionRoutes {
   readonly #peers: PeerRecords;
   readonly #payloads: PayloadReader;
   #table = new PeerTable([]);
-  #stampsWanted: PeerStamps[] = [];
+  #stampsWanted: StampOrder[] = [];
   #soon: NodeJS.Immediate | undefined;
 
   constructor(db: Connection, options: SessionStoreOptions) {
@@ -71,11 +71,12 @@ export class SessionStore implements SessionRoutes {
   }
 
   /** What an earlier run left. Called once. */
-  load(): Pick<StoreOpened, "stamps" | "spools" | "sessionSince"> {
+  load(): Pick<StoreOpened, "stamps" | "spools" | "sessionSince" | "peers"> {
     return {
       stamps: this.#stamps.all(),
       spools: this.#spool.load((scope, id) => this.#inbox.isStored(scope, id)),
       sessionSince: this.#peers.sessionSince(),
+      peers: this.#peers.all(),
     };
   }
 
@@ -109,11 +110,7 @@ export class SessionStore implements SessionRoutes {
       case "payload":
         return this.#read(job);
       case "peers":
-        this.#table = new PeerTable(job.peers);
-        this.#peers.adopt(job.peers);
-        this.#spool.keepOnly(this.#peers.scopes);
-        // A lock in the way costs nothing yet: every job that stores tries again.
-        this.#attempt(() => this.settlePeers());
+        this.#adopt(job.peers);
         return;
       case "note":
         this.#attempt(() => this.#peers.note(job.peers, this.#options.deadlineMs));
@@ -136,6 +133,22 @@ export class SessionStore implements SessionRoutes {
     this.#spool.close();
   }
 
+  /** What this thread committed counts, whatever main had heard of it when it asked. */
+  #adopt(peers: readonly PeerEntry[]): void {
+    this.#peers.adopt(peers);
+    this.#spool.keepOnly(this.#peers.scopes);
+    // A lock in the way costs nothing yet: every job that stores tries again.
+    this.#attempt(() => this.settlePeers());
+    const confirmed = new Set(this.#peers.sessionSince());
+    this.#table = new PeerTable(
+      peers.map((entry) =>
+        entry.publicKey !== undefined && confirmed.has(entry.publicKey)
+          ? { ...entry, sessionSince: true }
+          : entry,
+      ),
+    );
+  }
+
   #deliver({ batch }: Job<"deliver">): void {
     let failure = this.#attempt(() => this.settlePeers());
     if (failure === undefined) failure = this.#delivery.apply(batch, this.#options.deadlineMs);
@@ -145,8 +158,8 @@ export class SessionStore implements SessionRoutes {
   }
 
   /** Waits for the others of this turn: they share a commit. */
-  #stamp({ peer, sent, accepted }: Job<"stamp">): void {
-    this.#stampsWanted.push({ peer, sent, accepted });
+  #stamp({ kind: _kind, ...order }: Job<"stamp">): void {
+    this.#stampsWanted.push(order);
     this.#soon ??= setImmediate(() => {
       this.#soon = undefined;
       try {
@@ -162,9 +175,12 @@ export class SessionStore implements SessionRoutes {
     this.#stampsWanted = [];
     let durable: readonly PeerStamps[] = wanted;
     const failure = this.#attempt(() => {
+      this.settlePeers();
       durable = this.#stamps.raise(wanted, this.#options.deadlineMs);
     });
-    for (const stamps of durable) this.#options.post({ kind: "stamped", ...stamps, failure }, []);
+    for (const [i, { rotation }] of wanted.entries()) {
+      this.#options.post({ kind: "stamped", ...durable[i], rotation, failure }, []);
+    }
   }
 
   #confirm({ peer }: Job<"confirm">): void {

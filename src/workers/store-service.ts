@@ -3,12 +3,14 @@
 // process committed, and tends what is due when nothing else is.
 
 import { type ErrorData, errorData } from "../shared/base/errors.js";
+import type { StampSpan } from "../shared/protocol/sealed-stamps.js";
 import type {
   StoreJob,
   StoreOpened,
   StoreOptions,
   StoreResult,
 } from "../shared/runtime/messages.js";
+import { Reporter } from "../shared/runtime/reporter.js";
 import { nap } from "../shared/store/busy.js";
 import type { Connection } from "../shared/store/driver.js";
 import { openDatabaseFile } from "../shared/store/open.js";
@@ -19,9 +21,9 @@ import { Inbox } from "./inbox.js";
 import { OpenFiles } from "./open-files.js";
 import { Outbox } from "./outbox.js";
 import { payloadDigest } from "./payload-digest.js";
-import { lowerSealedUntil, recover, sealedUntilWriter } from "./recover.js";
-import { Reporter } from "./reporter.js";
+import { recover } from "./recover.js";
 import { Retention } from "./retention.js";
+import { writeSealed } from "./sealed-spans.js";
 import { SessionStore } from "./session-store.js";
 import { rowsOf, Settler } from "./settle.js";
 import { Wake } from "./wake.js";
@@ -64,7 +66,6 @@ interface Open {
   readonly retention: Retention;
   readonly wake: Wake;
   readonly sessions: SessionStore;
-  readonly setSealedUntil: (stamp: bigint, deadlineMs: number) => void;
 }
 
 export class StoreService {
@@ -125,7 +126,7 @@ export class StoreService {
         outbox,
         inbox: new Inbox(db, { digestOf: payloadDigest, report, now, quotaBytes }),
         settler: new Settler(db, outbox.lanes, now),
-        retention: new Retention(db, { now, report }),
+        retention: new Retention(db, { now, monotonic: () => performance.now(), report }),
         wake: new Wake(opened.path, {
           onDoorbell: () => {
             this.#heard();
@@ -135,7 +136,6 @@ export class StoreService {
           report,
         }),
         sessions,
-        setSealedUntil: sealedUntilWriter(db),
       };
       const left = this.#open.sessions.load();
       this.#open.wake.start();
@@ -172,15 +172,15 @@ export class StoreService {
     };
   }
 
-  /** Checkpoints and closes; what comes afterwards is ignored. `sealedUntil`: see StoreControl. */
-  close(sealedUntil?: bigint): { readonly error: ErrorData } | undefined {
+  /** Checkpoints and closes; what comes afterwards is ignored. `sealed`: see StoreControl. */
+  close(sealed?: readonly StampSpan[]): { readonly error: ErrorData } | undefined {
     const open = this.#open;
     this.#stop();
     if (open === undefined) return undefined;
     try {
-      if (sealedUntil !== undefined) lowerSealedUntil(open.db, sealedUntil, JOB_DEADLINE_MS);
+      if (sealed !== undefined) writeSealed(open.db, sealed, JOB_DEADLINE_MS);
     } catch {
-      // The higher bound stays: acknowledgements are ignored a little longer after the next start.
+      // The reservation stays: acknowledgements are ignored a little longer after the next start.
     }
     try {
       open.db.pragma("wal_checkpoint(TRUNCATE)");
@@ -222,13 +222,14 @@ export class StoreService {
         this.#guarded("settle", () => {
           const rows = open.settler.settle(job.settlement, JOB_DEADLINE_MS);
           if (rows < rowsOf(job.settlement)) open.outbox.wantWalk();
+          open.outbox.takeBack(job.settlement.givenBack);
           this.#post({ kind: "settled", rows }, []);
         });
         this.#answer();
         return;
       case "reserve":
         this.#guarded("reserve", () => {
-          open.setSealedUntil(job.stamp, JOB_DEADLINE_MS);
+          writeSealed(open.db, job.spans, JOB_DEADLINE_MS);
           this.#post({ kind: "reserved", stamp: job.stamp }, []);
         });
         return;

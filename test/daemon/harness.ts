@@ -58,6 +58,8 @@ export interface DaemonOptions {
   readonly flags?: readonly string[];
   /** Serve with host.ts, and these options, in place of the command. */
   readonly host?: Omit<HostOptions, "port" | "database">;
+  /** Address that the command binds; loopback by default. */
+  readonly address?: string;
   /** Words in front of the program, as of strace. */
   readonly wrapper?: readonly string[];
   /** False: the secret comes from a file that the flags name. */
@@ -152,8 +154,8 @@ export class TestDaemon {
 
   #line(): readonly string[] {
     if (this.host !== undefined) return [HOST];
-    const { flags = [] } = this.#options;
-    const own = ["--bind", LOOPBACK, "--port", String(this.port), "--db", this.database];
+    const { flags = [], address = LOOPBACK } = this.#options;
+    const own = ["--bind", address, "--port", String(this.port), "--db", this.database];
     const rest = ["--log", "stdout", "--verbose", "--user", userInfo().username];
     return [CLI, "run", ...own, ...rest, ...flags];
   }

@@ -17,6 +17,8 @@ export interface HostOptions {
   readonly pagesMax?: number;
   /** Wait between two looks at the database's file, ms. */
   readonly fileCheckMs?: number;
+  /** Path of a TOML file. */
+  readonly config?: string;
 }
 
 export const HOST_VARIABLE = "SECUREDGRAM_TEST_HOST";
@@ -28,7 +30,13 @@ if (process.env[HOST_VARIABLE] !== undefined) {
 async function serve(options: HostOptions): Promise<void> {
   hardenProcess();
   const config = loadConfig({
-    flags: { bind: "127.0.0.1", port: options.port, db: options.database, "retry-interval": 0.25 },
+    flags: {
+      bind: "127.0.0.1",
+      port: options.port,
+      db: options.database,
+      "retry-interval": 0.25,
+      ...(options.config === undefined ? {} : { config: options.config }),
+    },
     env: process.env,
     cwd: process.cwd(),
   });

@@ -13,6 +13,8 @@ export interface KillOptions {
   /** A round's kill comes after 10 ms to this. */
   readonly lifeMsMax: number;
   readonly say: (line: string) => void;
+  /** Two started daemons; by default they speak classic. */
+  readonly makePair?: (place: Place) => Promise<readonly [TestDaemon, TestDaemon]>;
 }
 
 /** How long the victim of a round took to come back. */
@@ -45,7 +47,7 @@ const RECOVERY_MS_MAX = 15_000;
 export async function killRounds(place: Place, options: KillOptions): Promise<KillReport> {
   const { rounds, seed, lifeMsMax, say } = options;
   const random = randomFrom(seed);
-  const [alice, bob] = await makePair(place);
+  const [alice, bob] = await (options.makePair ?? makePair)(place);
   const [toBob, toAlice] = [new Producer(alice, bob, random), new Producer(bob, alice, random)];
   const ledgers = [new Ledger(alice, bob, toBob.written), new Ledger(bob, alice, toAlice.written)];
   const recoveries: Recovery[] = [];

@@ -35,6 +35,21 @@ test("a nonce is read at any offset, and the one of zeros is one like any other"
   assert.equal(memory.size, 2);
 });
 
+test("a hash taken once serves every memory of the same seeds", () => {
+  const options = { seeds: SEEDS, entriesMax: 100 };
+  const [first, second] = [new NonceMemory(options), new NonceMemory(options)];
+  const hash = first.hashOf(nonceOf(7), 0);
+
+  first.remember(seconds(0), seconds(1), nonceOf(7), 0, hash);
+  second.remember(seconds(0), seconds(1), nonceOf(7), 0);
+
+  for (const memory of [first, second]) {
+    assert.equal(memory.has(nonceOf(7), 0), true);
+    assert.equal(memory.has(nonceOf(7), 0, hash), true);
+    assert.equal(memory.has(nonceOf(8), 0, first.hashOf(nonceOf(8), 0)), false);
+  }
+});
+
 test("a full memory refuses the newcomer and keeps the old; room comes with deadlines", () => {
   const memory = new NonceMemory({ seeds: SEEDS, entriesMax: 1_000 });
   for (let i = 0; i < 1_000; i++) {

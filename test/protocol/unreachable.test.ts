@@ -78,6 +78,28 @@ describe("unreachable", () => {
     assert.equal(row.lastError, "expired, may have been delivered");
   });
 
+  test("a row that takes over the id of one in flight goes in its place", () => {
+    const { world, a, b } = makePair();
+    silence(world);
+    const former = a.insert(B, '{"text":"former"}');
+    world.run(100);
+    const { messageId } = former;
+    former.state = "send_failed";
+    former.messageId = "0123456789abcdef01234567";
+
+    const row = a.insert(B, HELLO, messageId);
+    world.run(100);
+    assert.equal(a.endpoint.inFlight, 1);
+    connect(world);
+    world.run(5_000);
+
+    assert.equal(row.state, "acknowledged");
+    assert.deepEqual(
+      b.stored.map(({ payload }) => payload),
+      [row.payload],
+    );
+  });
+
   test("with max retries and a retry interval a message is tried as the older daemon tried it", () => {
     const world = new World();
     const retry = { intervalNs: (5_000 * NS_PER_MS) as never, retriesMax: 10 };

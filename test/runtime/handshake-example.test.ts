@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { CounterMask } from "../../src/shared/protocol/session/packet.js";
 import { SESSION_OUTCOME } from "../../src/shared/runtime/session-slab.js";
 import { NOISE_PRIMITIVES } from "../../src/workers/noise-primitives.js";
 import {
@@ -58,6 +59,8 @@ const EXAMPLE = {
   headerKeyResponderToInitiator: "61e893ffef2ab22628b86d87afcd5834",
   packet: "b0b1b2b3000000010000000247b3e11d697a198b8167b8d208dc64aeb04873",
 };
+/** The packet as it leaves. */
+const MASKED = "b0b1b2b31c22145862157f4c47b3e11d697a198b8167b8d208dc64aeb04873";
 
 test("the example comes out as printed, from node:crypto alone", () => {
   const [first, second, keys] = composed();
@@ -104,6 +107,15 @@ test("the crypto worker writes the same bytes with the same random numbers", (t)
     assert.equal(hex(held.openKey), isInitiator ? back : forth);
   }
   assert.equal(hex(a.seal(1, ID_B, COUNTER, FRAMES).datagram), EXAMPLE.packet);
+});
+
+test("the counter of the example's packet is masked as printed", () => {
+  const packet = Buffer.from(EXAMPLE.packet, "hex");
+  const mask = new CounterMask(Buffer.from(EXAMPLE.headerKeyInitiatorToResponder, "hex"));
+
+  mask.mask(packet, 0, packet.length);
+
+  assert.equal(hex(packet), MASKED);
 });
 
 test("the worker answers an initiation that node:crypto wrote, and they understand each other", () => {

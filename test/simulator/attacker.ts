@@ -65,6 +65,8 @@ export class Attacker {
           to: seen.from,
           toPort: seen.fromPort,
         };
+      case "spoof":
+        return { ...seen, from: addressOf(attack.spoof), fromPort: port + (attack.word % 3) };
       case "redirect":
         return { ...seen, to: addressOf(attack.target), toPort: port };
       default:

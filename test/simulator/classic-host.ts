@@ -24,7 +24,7 @@ import type { Birth, HostInput, SimProcess } from "./host.js";
 import { addressOf, HOSTS_MAX } from "./network.js";
 import { type HostPlants, NO_HOST_PLANTS, type Plant } from "./plants.js";
 import { Prng } from "./prng.js";
-import type { Excusable, ProtocolAdapter } from "./protocol-adapter.js";
+import type { ProtocolAdapter } from "./protocol-adapter.js";
 import type { Scenario } from "./scenario.js";
 import { giveBack, SlabDesk } from "./slabs.js";
 import { SymbolicWork, Vault } from "./symbolic-crypto.js";
@@ -32,8 +32,6 @@ import { SymbolicWork, Vault } from "./symbolic-crypto.js";
 const BATCH_ROWS_MAX = 8_192;
 const BATCH_BYTES_MAX = 8 * 1_024 * 1_024;
 const LEASE_BYTES_MAX = 1_024 * 1_024;
-/** Reservations reach so far ahead of the clock. */
-const RESERVE_NS_MAX = 3e9;
 const PAUSE_NS = 250 * NS_PER_MS;
 
 /** Runs a slab's jobs; symbolic, or the real worker's function. */
@@ -82,7 +80,7 @@ export class ClassicHost implements SimProcess, StoreSink {
         refusal: () => undefined,
       },
       config: options.config,
-      sealedUntilNs: birth.sealedUntilNs,
+      sealed: birth.sealed,
     });
   }
 
@@ -121,7 +119,7 @@ export class ClassicHost implements SimProcess, StoreSink {
     return Math.min(pause, this.#endpoint.pollDeadline(now));
   }
 
-  stop(): number {
+  stop(): ReturnType<SimProcess["stop"]> {
     return this.#endpoint.endSealing();
   }
 
@@ -143,7 +141,10 @@ export class ClassicHost implements SimProcess, StoreSink {
       outputs.job({ kind: "limit", ...limit });
     }
     const reserve = this.#endpoint.pollReserve(wallNs);
-    if (reserve !== undefined) outputs.job({ kind: "reserve", stamp: BigInt(Math.ceil(reserve)) });
+    if (reserve !== undefined) {
+      const { untilNs, spans } = reserve;
+      outputs.job({ kind: "reserve", stamp: BigInt(untilNs), spans });
+    }
     if (now >= this.#pausedUntil) this.#write();
     const order = this.#endpoint.pollLease();
     if (order !== undefined) outputs.job({ kind: "lease", bytesMax: LEASE_BYTES_MAX, ...order });
@@ -322,12 +323,13 @@ export class ClassicAdapter implements ProtocolAdapter {
     });
   }
 
-  /**
-   * Its clock was ahead and went back, and it started since: ACKs with stamps that an earlier run may
-   * have sealed are not believed, and that is as long as the clock was ahead.
-   */
-  excuses({ tables, wallNs }: Excusable): boolean {
-    return (tables.meta.get("sealed_until") ?? 0) > wallNs + RESERVE_NS_MAX;
+  scopeOf(identity: number): string {
+    return this.#shared ? "" : `host${identity}`;
+  }
+
+  /** Whatever its clock did, and however often it started: every row comes to an end. */
+  excuses(): boolean {
+    return false;
   }
 
   #symbolicWork(birth: Birth, keys: readonly number[]): CryptoWork {

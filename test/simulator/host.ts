@@ -2,7 +2,13 @@
 // outputs through a sink, one deadline. The adapters are one file for each protocol.
 
 import type { Nanoseconds } from "../../src/shared/base/units.js";
+import type { StampSpan } from "../../src/shared/protocol/sealed-stamps.js";
 import type { StoreJob, StoreResult } from "../../src/shared/runtime/messages.js";
+import type { SpoolModelFile } from "./spool-model.js";
+import type { Stamps } from "./tables.js";
+
+/** Frames altered here and there; bytes of no meaning; frames made up; receipts with wrong digests. */
+export type Manner = "flip" | "noise" | "frames" | "receipts";
 
 export type HostInput =
   | {
@@ -13,6 +19,13 @@ export type HostInput =
       readonly port: number;
     }
   | { readonly kind: "timer" }
+  /** From now on so many packets are not what an honest host would write. */
+  | {
+      readonly kind: "mangle";
+      readonly packets: number;
+      readonly manner: Manner;
+      readonly word: number;
+    }
   | { readonly kind: "result"; readonly result: StoreResult }
   /** The crypto workers are through with the piece of work that was handed out under this number. */
   | { readonly kind: "worked"; readonly work: number };
@@ -25,6 +38,11 @@ export interface HostOutputs {
   work(work: number, kind: "sealing" | "opening"): void;
   /** An envelope was sealed under a key, by number, with the nonce at `nonceAt`. */
   sealed(key: number, bytes: Uint8Array, nonceAt: number): void;
+  /** A packet was sealed under a key of a session with this counter, or one was believed. */
+  counted(key: string, counter: number): void;
+  believed(key: string, counter: number): void;
+  /** The other end was, or is about to be, told that this row is final. */
+  settles(rowId: number, generation: number): void;
   /**
    * An authentic envelope that may be answered, once. `mayRepeat`: the protocol's text says that a
    * process which started since it was first opened cannot know that it was.
@@ -36,8 +54,8 @@ export interface SimProcess {
   handle(input: HostInput, now: Nanoseconds, wallNs: number): void;
   /** Monotonic ns at which it wants a timer; Infinity: never. */
   deadline(now: Nanoseconds): number;
-  /** Ends in good order: the last stamp it sealed, ns since the epoch. */
-  stop(): number;
+  /** Ends in good order: the stamps that it, and those before it, may have sealed. */
+  stop(): readonly StampSpan[];
   /** Gives memory back; it is not called any more. */
   discard(): void;
   /** What it holds, and what it may hold at most. */
@@ -54,6 +72,12 @@ export interface Birth {
   readonly port: number;
   readonly now: Nanoseconds;
   readonly wallNs: number;
-  readonly sealedUntilNs: number;
+  /** What the table says of stamps that processes before it may have sealed. */
+  readonly sealed: readonly StampSpan[];
+  /** Of handshakes, by peer; and large messages that an earlier process left unfinished. */
+  readonly stamps: ReadonlyMap<string, Stamps>;
+  readonly spools: readonly SpoolModelFile[];
+  /** How often its file was replaced by another one. */
+  readonly replaced: number;
   readonly outputs: HostOutputs;
 }

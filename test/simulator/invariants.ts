@@ -3,11 +3,14 @@
 
 import { NONCE_BYTES } from "../../src/shared/protocol/constants.js";
 import type { SimProcess } from "./host.js";
-import { Violation } from "./ledger.js";
+import { Violation } from "./violation.js";
 import type { Machine } from "./machine.js";
+import { isWorked } from "./tables.js";
 
 /** Inputs of one host at one instant: more, and it spins. */
 const INPUTS_AT_ONCE_MAX = 5_000;
+/** More than the workload of a run can ask for. */
+const DATAGRAMS_PER_SECOND_MAX = 10_000;
 
 interface Watched {
   /** Envelopes of others that a host has opened, and in which of its lives it did last. */
@@ -17,6 +20,9 @@ interface Watched {
   answers: number;
   at: number;
   inputs: number;
+  /** Datagrams of the second that it is in. */
+  second: number;
+  sent: number;
 }
 
 export class Watch {
@@ -25,6 +31,8 @@ export class Watch {
   /** Who sealed with a nonce. */
   readonly #sealers = new Map<string, number>();
   readonly #hosts: Watched[] = [];
+  readonly #counters = new Map<string, number>();
+  readonly #believed = new Set<string>();
   readonly drops: Record<string, number> = {};
 
   sealed(machine: Machine, key: number, bytes: Uint8Array, at: number): void {
@@ -40,6 +48,33 @@ export class Watch {
     this.#sealers.set(nonceText(bytes, at), machine.index);
   }
 
+  /** Counters of a key rise, and one is never used again. */
+  counted(machine: Machine, key: string, counter: number): void {
+    const before = this.#counters.get(key) ?? -1;
+    if (counter <= before) {
+      throw new Violation(
+        "nonce used twice",
+        `host ${machine.index} seals packet ${counter} behind ${before}`,
+      );
+    }
+    this.#counters.set(key, counter);
+  }
+
+  believed(machine: Machine, key: string, counter: number): void {
+    const name = `${key}.${counter}`;
+    if (this.#believed.has(name)) {
+      throw new Violation("replay believed", `host ${machine.index} takes packet ${counter} again`);
+    }
+    this.#believed.add(name);
+  }
+
+  /** The number of a row is about to be called settled. */
+  settles({ tables, index }: Machine, rowId: number, generation: number): void {
+    const row = tables.outbound.get(rowId);
+    if (row === undefined || row.generation !== generation || !isWorked(row)) return;
+    throw new Violation("an open number is settled", `row ${rowId} of host ${index} is work`);
+  }
+
   /** A datagram that may draw one answer, once. */
   opened(machine: Machine, bytes: Uint8Array, at: number, mayRepeat: boolean): void {
     const nonce = nonceText(bytes, at);
@@ -53,8 +88,14 @@ export class Watch {
   }
 
   transmitted(machine: Machine, answer: boolean): void {
-    if (!answer) return;
     const watched = this.#of(machine);
+    const second = Math.floor(machine.trueNow / 1e9);
+    watched.sent = second === watched.second ? watched.sent + 1 : 1;
+    watched.second = second;
+    if (watched.sent > DATAGRAMS_PER_SECOND_MAX) {
+      throw new Violation("floods", `host ${machine.index} sends ${watched.sent} in a second`);
+    }
+    if (!answer) return;
     watched.answers += 1;
     if (watched.answers > watched.questions) {
       throw new Violation(
@@ -92,7 +133,10 @@ export class Watch {
   #of(machine: Machine): Watched {
     let watched = this.#hosts[machine.index];
     if (watched === undefined) {
-      watched = { opened: new Map(), questions: 0, answers: 0, at: -1, inputs: 0 };
+      watched = {
+        ...{ opened: new Map(), questions: 0, answers: 0 },
+        ...{ at: -1, inputs: 0, second: -1, sent: 0 },
+      };
       this.#hosts[machine.index] = watched;
     }
     return watched;

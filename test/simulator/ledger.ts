@@ -1,8 +1,11 @@
 // The oracle: an account outside the hosts of what was handed out, what was stored and what was called
 // acknowledged. It believes no host, only what the tables were at the moment in question.
 
+import { blake2b256 } from "../../src/workers/aead.js";
 import type { HostClock } from "./clocks.js";
+import { Violation } from "./violation.js";
 import { expiryOf, type StoreWitness } from "./store-jobs.js";
+import { StreamLedger } from "./stream-ledger.js";
 import {
   type Backup,
   type InboundRow,
@@ -12,15 +15,8 @@ import {
   type Tables,
 } from "./tables.js";
 
-/** An invariant that does not hold. `name` stays the same while a run is cut shorter. */
-export class Violation extends Error {
-  override readonly name: string;
 
-  constructor(name: string, message: string) {
-    super(`${name}: ${message}`);
-    this.name = name;
-  }
-}
+const BRIEF_CHARACTERS = 512;
 
 /** A host as the ledger sees it. */
 export interface Account {
@@ -37,17 +33,38 @@ export interface Account {
   readonly held: Map<string, number>;
   /** What it held until its file was replaced by an older one. */
   readonly lost: Set<string>;
+  /** What was deleted and then settled by its sender, and how often it was stored by then. */
+  readonly settledAway: Map<string, number>;
+  /** Processes so far. */
+  readonly lives: number;
 }
 
 const contentKey = (scope: string, messageId: string, payload: string): string =>
-  `${idKey(scope, messageId)}|${payload}`;
+  `${idKey(scope, messageId)}|${brief(payload)}`;
+
+/** A payload, or what stands for a long one. */
+function brief(payload: string): string {
+  if (payload.length <= BRIEF_CHARACTERS) return payload;
+  return Buffer.from(blake2b256(Buffer.from(payload, "latin1"))).toString("hex");
+}
+
+interface Leased {
+  readonly identity: number;
+  readonly payload: string;
+  /** Each generation of a row that left under this id, from each file. */
+  readonly generations: Set<string>;
+}
 
 export class Ledger {
   readonly #shared: boolean;
+  readonly scopeOf: (identity: number) => string;
   readonly #accounts: () => readonly Account[];
   readonly #hostAt: (address: string, port: number) => number;
   /** What left under a message id, and whose. */
-  readonly #leased = new Map<string, { readonly identity: number; readonly payload: string }[]>();
+  readonly #leased = new Map<string, Leased[]>();
+  /** Identities that did not keep to the protocol: nobody answers for what comes from or goes to them. */
+  readonly hostile = new Set<number>();
+  readonly #streams = new StreamLedger();
   acknowledged = 0;
   stored = 0;
   expired = 0;
@@ -55,23 +72,22 @@ export class Ledger {
   constructor(options: {
     /** All hosts have one secret: who holds it may answer for any of them. */
     readonly shared: boolean;
+    /** Scope under which others file what an identity sends. */
+    readonly scopeOf: (identity: number) => string;
     readonly accounts: () => readonly Account[];
     readonly hostAt: (address: string, port: number) => number;
   }) {
     this.#shared = options.shared;
+    this.scopeOf = options.scopeOf;
     this.#accounts = options.accounts;
     this.#hostAt = options.hostAt;
-  }
-
-  /** Scope under which others file what an identity sends. */
-  scopeOf(identity: number): string {
-    return this.#shared ? "" : `host${identity}`;
   }
 
   /** What the store of one host tells. */
   witness(account: Account): StoreWitness {
     return {
       leased: (row) => this.#noteLeased(account, row),
+      known: (scope, came) => this.#streams.passed(account, scope, came),
       inserted: (row) => this.#checkInserted(account, row),
       acknowledged: (row) => this.#checkAcknowledged(account, row),
       failed: (row) => this.#checkFailed(account, row),
@@ -79,12 +95,18 @@ export class Ledger {
         const key = contentKey(scope, messageId, payload);
         if (account.held.delete(key)) account.lost.add(key);
       },
+      settled: ({ scope, messageId, payload }) => {
+        const key = contentKey(scope, messageId, payload);
+        if (!account.held.delete(key)) return;
+        account.settledAway.set(key, (account.settledAway.get(key) ?? 0) + 1);
+      },
     };
   }
 
   /** Power failed: what is not in the file any more was never synced, and may come again. */
   lostPower(account: Account): void {
     const { committed } = account.tables.layers;
+    this.#streams.forget(account);
     for (const [key, transaction] of account.held) {
       if (transaction > committed) account.held.delete(key);
     }
@@ -93,6 +115,7 @@ export class Ledger {
   /** Replaces a host's file by a backup; `held` is what that one knows. */
   restore(account: Account, backup: Backup, held: ReadonlyMap<string, number>): void {
     const { tables } = account;
+    this.#streams.forget(account);
     for (const [key, transaction] of account.held) {
       if (transaction <= tables.layers.synced) account.lost.add(key);
     }
@@ -102,28 +125,37 @@ export class Ledger {
   }
 
   /** A row that is still to go, at a host that answers for it, and whose time has come. */
-  openRow(excused: (account: Account) => boolean): OutboundRow | undefined {
+  openRow(
+    excused: (account: Account) => boolean,
+    hostileToo = false,
+  ): OutboundRow | undefined {
     for (const account of this.#accounts()) {
       if (account.isClone || excused(account)) continue;
       const { tables, wallNs } = account;
       for (const row of tables.outbound.values()) {
+        if (!hostileToo && this.#isHostilePair(account, row)) continue;
         if (isWorked(row) && (row.notBefore ?? 0) <= wallNs / 1e6) return row;
       }
     }
     return undefined;
   }
 
-  #noteLeased({ identity }: Account, { messageId = "", payload }: OutboundRow): void {
+  #noteLeased({ identity, index, tables }: Account, row: OutboundRow): void {
+    const { id, generation, messageId = "", payload } = row;
     const before = this.#leased.get(messageId) ?? [];
     this.#leased.set(messageId, before);
-    const isKnown = before.some((each) => each.identity === identity && each.payload === payload);
-    if (!isKnown) before.push({ identity, payload });
+    let known = before.find((each) => each.identity === identity && each.payload === payload);
+    if (known === undefined) {
+      known = { identity, payload, generations: new Set() };
+      before.push(known);
+    }
+    known.generations.add(`${index}.${tables.replaced}.${id}.${generation}`);
   }
 
   /** Whether somebody other than the host itself sent it, under a name that the scope stands for. */
-  #wasSent(account: Account, { scope, messageId, payload }: InboundRow): boolean {
+  #sent(account: Account, { scope, messageId, payload }: InboundRow): Leased | undefined {
     const sent = this.#leased.get(messageId) ?? [];
-    return sent.some(
+    return sent.find(
       (each) =>
         each.payload === payload &&
         each.identity !== account.identity &&
@@ -131,18 +163,38 @@ export class Ledger {
     );
   }
 
+  #isHostilePair({ identity }: Account, { address, port }: OutboundRow): boolean {
+    if (this.hostile.size === 0) return false;
+    const to = this.#accounts()[this.#hostAt(address, port)]?.identity ?? -1;
+    return this.hostile.has(identity) || this.hostile.has(to);
+  }
+
   #checkInserted(account: Account, row: InboundRow): void {
-    const { scope, messageId, payload, transaction } = row;
+    const { scope, messageId, payload, transaction, came } = row;
     this.stored += 1;
-    if (!this.#wasSent(account, row)) {
+    const key = contentKey(scope, messageId, payload);
+    for (const identity of this.hostile) {
+      if (this.scopeOf(identity) !== scope) continue;
+      account.held.set(key, transaction);
+      return;
+    }
+    if (came !== undefined) this.#streams.inserted(account, scope, came);
+    const sent = this.#sent(account, row);
+    if (sent === undefined) {
       throw new Violation(
         "stored what nobody sent",
         `host ${account.index} has ${messageId} of scope "${scope}"`,
       );
     }
-    const key = contentKey(scope, messageId, payload);
     if (account.held.has(key)) {
       throw new Violation("stored twice", `host ${account.index} stores ${messageId} again`);
+    }
+    const times = account.settledAway.get(key) ?? 0;
+    if (times >= sent.generations.size) {
+      throw new Violation(
+        "stored twice",
+        `host ${account.index} stores ${messageId} again, which was settled and sent no more`,
+      );
     }
     account.held.set(key, transaction);
   }
@@ -156,8 +208,8 @@ export class Ledger {
       ({ identity }) => this.#shared || identity === this.#accounts()[to]?.identity,
     );
     const holds = answerable.some(
-      ({ held, lost, tables }) =>
-        lost.has(key) || (held.get(key) ?? Number.POSITIVE_INFINITY) <= tables.layers.synced,
+      ({ held, lost, settledAway, tables }) =>
+        lost.has(key) || settledAway.has(key) || (held.get(key) ?? Number.POSITIVE_INFINITY) <= tables.layers.synced,
     );
     if (holds) return;
     throw new Violation(
@@ -166,8 +218,10 @@ export class Ledger {
     );
   }
 
-  #checkFailed({ index, clock }: Account, row: OutboundRow): void {
+  #checkFailed(account: Account, row: OutboundRow): void {
+    const { index, clock } = account;
     this.expired += 1;
+    if (this.#isHostilePair(account, row)) return;
     const reason = row.lastError ?? "";
     const isOver = clock.highestWallNs / 1e6 >= expiryOf(row);
     if (reason.startsWith("expired") && isOver) return;

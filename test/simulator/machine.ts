@@ -1,12 +1,14 @@
 // One simulated computer: clocks, a file, and the process that comes and goes. Every event of a process
 // belongs to its life; what a dead process had under way never happens.
 
+import type { StoreJob } from "../../src/shared/runtime/messages.js";
 import { HostClock } from "./clocks.js";
 import type { SimEvent } from "./events.js";
 import type { Birth, HostInput, HostOutputs, SimProcess } from "./host.js";
 import type { Account } from "./ledger.js";
 import { addressOf, PORT_OF_HOSTS } from "./network.js";
 import type { Fault, OutputKind } from "./scenario.js";
+import { readSealed, writeSealed } from "./store-jobs.js";
 import type { StoreModel, StoreSurroundings } from "./store-model.js";
 import { type Backup, Tables } from "./tables.js";
 
@@ -43,6 +45,7 @@ export class Machine implements Account {
   readonly clock: HostClock;
   readonly held = new Map<string, number>();
   readonly lost = new Set<string>();
+  readonly settledAway = new Map<string, number>();
   backup: { readonly tables: Backup; readonly held: ReadonlyMap<string, number> } | undefined;
   process: SimProcess | undefined;
   store: StoreModel | undefined;
@@ -114,7 +117,10 @@ export class Machine implements Account {
         this.#dying ??= { downNs: RESTART_NS, power: false, kept: 0 };
       },
     });
+    /** On their way to the store: they arrive in their order. */
+    const jobs: StoreJob[] = [];
     const alive = (): boolean => this.lives === life && this.#dying === undefined;
+    this.tables.tidySpool();
     const outputs = this.#around.outputs(this);
     this.process = this.#around.newProcess(this, {
       host: this.index,
@@ -123,17 +129,25 @@ export class Machine implements Account {
       port: PORT_OF_HOSTS,
       now: this.clock.now(trueNow),
       wallNs: this.wallNs,
-      sealedUntilNs: this.tables.meta.get("sealed_until") ?? 0,
+      sealed: readSealed(this.tables),
+      stamps: new Map(this.tables.stamps),
+      spools: [...this.tables.spool.files.values()],
+      replaced: this.tables.replaced,
       outputs: {
         sealed: (...sealed) => outputs.sealed(...sealed),
         opened: (...opened) => outputs.opened(...opened),
+        counted: (...counted) => outputs.counted(...counted),
+        believed: (...believed) => outputs.believed(...believed),
+        settles: (...settled) => outputs.settles(...settled),
         transmit: (...datagram) => {
           if (!alive()) return;
           outputs.transmit(...datagram);
           passed("transmit");
         },
         job: (job) => {
-          if (alive()) later(0, `job ${job.kind}`, 0, () => this.store?.submit(job));
+          if (!alive()) return;
+          jobs.push(job);
+          later(0, `job ${job.kind}`, 0, () => this.store?.submit(jobs.shift() as StoreJob));
         },
         work: (work, kind) => {
           if (!alive()) return;
@@ -152,6 +166,7 @@ export class Machine implements Account {
     this.#dying = undefined;
     if (power) {
       this.tables.layers.losePower(kept);
+      this.tables.spool.losePower(kept);
       this.#around.lostPower(this);
     }
     this.#end();
@@ -160,12 +175,10 @@ export class Machine implements Account {
 
   /** The process ends in good order. */
   stop(downNs: number): void {
-    const sealedNs = this.process?.stop();
-    if (sealedNs !== undefined) {
-      const { layers, meta } = this.tables;
-      layers.transaction(() => {
-        if ((meta.get("sealed_until") ?? 0) > sealedNs) layers.put(meta, "sealed_until", sealedNs);
-      });
+    const sealed = this.process?.stop();
+    if (sealed !== undefined) {
+      const { layers } = this.tables;
+      layers.transaction(() => writeSealed(this.tables, sealed));
       layers.sync();
     }
     this.#end();
@@ -223,6 +236,7 @@ export class Machine implements Account {
     if (this.process !== undefined) this.#around.ended(this.process);
     this.process?.discard();
     this.process = undefined;
+    this.tables.spool.endProcess();
     this.storeJobsDone = this.store?.jobsDone ?? this.storeJobsDone;
     this.store = undefined;
     this.#dying = undefined;

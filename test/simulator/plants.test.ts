@@ -9,9 +9,9 @@ import { playSeedsInThreads } from "./seeds.js";
 const SEEDS_MAX = 2_000;
 const THREADS = 2;
 
-for (const { name } of PLANTS) {
+for (const { name, protocol } of PLANTS) {
   test(`the simulator finds the planted bug "${name}"`, async (t) => {
-    const order = { from: 1, count: SEEDS_MAX, stopsAtFirst: true };
+    const order = { from: 1, count: SEEDS_MAX, stopsAtFirst: true, protocol };
 
     const { failed, seeds } = await playSeedsInThreads(order, { threads: THREADS, plant: name });
 

@@ -6,6 +6,8 @@ import { Outbound } from "../../src/shared/protocol/outbound.js";
 import type { OpenedPacket } from "../../src/shared/protocol/slot.js";
 import { StampGate } from "../../src/shared/protocol/stamp-gate.js";
 
+import { SESSION_PLANTS } from "./session-plants.js";
+
 /** Switches of the store's model. */
 export interface StorePlants {
   /** What is stored is reported before it is committed. */
@@ -21,8 +23,15 @@ export interface StorePlants {
   readonly ignoresGenerations: boolean;
   /** The bound of sealed stamps is reported before it is committed, and not committed. */
   readonly keepsNoStamps: boolean;
-  /** What a killed process committed and did not sync is taken for synced at the next start. */
+  /**
+   * What a killed process committed and did not sync is taken for synced at the next start, and by the
+   * first reservation too, whose sync stands in front of every ACK.
+   */
   readonly trustsUnsyncedLog: boolean;
+  /** Stamps of handshakes are reported before they are committed. */
+  readonly stampsBeforeCommit: boolean;
+  /** What is settled is forgotten in front of what was handed to the store before. */
+  readonly settlesAtOnce: boolean;
 }
 
 /** Switches of the adapter that drives the core. */
@@ -33,6 +42,8 @@ export interface HostPlants {
   readonly repeatsNonces: boolean;
   /** A batch that the store refused is acknowledged all the same. */
   readonly acknowledgesFailedBatches: boolean;
+  /** An answer that does not fit ends the handshake that it seems to answer. */
+  readonly forgetsInitiationsOnForgery: boolean;
 }
 
 export interface Plant {
@@ -41,6 +52,8 @@ export interface Plant {
   readonly host: Partial<HostPlants>;
   /** Changes the core; returns what changes it back. */
   readonly patch?: () => () => void;
+  /** Where it is to be found. */
+  readonly protocol: "classic" | "session";
 }
 
 export const NO_STORE_PLANTS: StorePlants = {
@@ -52,14 +65,17 @@ export const NO_STORE_PLANTS: StorePlants = {
   ignoresGenerations: false,
   keepsNoStamps: false,
   trustsUnsyncedLog: false,
+  stampsBeforeCommit: false,
+  settlesAtOnce: false,
 };
 export const NO_HOST_PLANTS: HostPlants = {
   dropsFailedSettlements: false,
   repeatsNonces: false,
   acknowledgesFailedBatches: false,
+  forgetsInitiationsOnForgery: false,
 };
 
-export const PLANTS: readonly Plant[] = [
+const CLASSIC: readonly Omit<Plant, "protocol">[] = [
   { name: "ACK before commit", store: { reportsBeforeCommit: true }, host: {} },
   { name: "ACK before sync", store: { reportsBeforeSync: true }, host: {} },
   {
@@ -78,6 +94,11 @@ export const PLANTS: readonly Plant[] = [
   { name: "nonces forgotten", store: {}, host: {}, patch: forgetNonces },
   { name: "stamps from before the start believed", store: {}, host: {}, patch: believeOldStamps },
   { name: "ACK taken under any key", store: {}, host: {}, patch: takeAnyAck },
+];
+
+export const PLANTS: readonly Plant[] = [
+  ...CLASSIC.map((plant) => ({ ...plant, protocol: "classic" as const })),
+  ...SESSION_PLANTS.map((plant) => ({ ...plant, protocol: "session" as const })),
 ];
 
 function forgetNonces(): () => void {

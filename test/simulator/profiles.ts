@@ -1,6 +1,7 @@
 // What kind of run a seed is: many are calm, many have one kind of trouble and that at a high rate, some
 // are brutal. Uniform chaos hides the bugs that need a calm phase.
 
+import { CREDIT_BYTES_MAX, CREDIT_BYTES_MIN } from "../../src/shared/protocol/session/limits.js";
 import { PORT_OF_HOSTS } from "./network.js";
 import { Prng } from "./prng.js";
 import type { Attack, Decision, Fault, NetworkSetting, OutputKind, Setting } from "./scenario.js";
@@ -12,6 +13,10 @@ const DAY_NS = 24 * HOUR_NS;
 const YEAR_NS = 365 * DAY_NS;
 const TWO_32 = 2 ** 32;
 
+const SESSION_PROFILES = [
+  ...["rekeys", "rekeys", "races", "races", "roaming", "roaming", "hostile", "hostile"],
+  ...["streams", "streams", "large", "resumes"],
+] as const;
 const PROFILES = [
   ...["calm", "calm", "calm"],
   ...["loss", "copies", "delay", "damage", "partitions"],
@@ -20,7 +25,7 @@ const PROFILES = [
   ...["reboots"],
   ...["mixed", "mixed", "mixed", "mixed", "brutal", "brutal"],
 ] as const;
-type Profile = (typeof PROFILES)[number];
+type Profile = (typeof PROFILES)[number] | (typeof SESSION_PROFILES)[number];
 
 /** One in so many runs has real ciphers. */
 const REAL_CRYPTO_RUNS = 50;
@@ -36,39 +41,56 @@ const CALM_NETWORK: NetworkSetting = {
   queuePacketsMax: 1_000,
 };
 
-export function drawSetting(seed: number): Setting {
+export function drawSetting(seed: number, protocol: Setting["protocol"]): Setting {
   const draws = Prng.of(seed, "setting");
-  const name = draws.pick(PROFILES);
+  const name: Profile = draws.pick(
+    protocol === "classic" ? PROFILES : [...PROFILES, ...SESSION_PROFILES],
+  );
   const has = (profile: Profile, share: number): boolean =>
     name === profile || name === "brutal" || (name === "mixed" && draws.chance(share));
-  const long = has("partitions", 0.3) || has("delay", 0.1);
+  const isLong = name === "rekeys" || (protocol === "session" && has("clocks", 0.1));
+  const long = isLong || has("partitions", 0.3) || has("delay", 0.1);
   return {
     name,
+    protocol,
     hosts: draws.between(2, draws.chance(0.3) ? 5 : 3),
-    keys: draws.chance(0.5) ? "shared" : "pairs",
+    keys: draws.chance(0.5) && protocol === "classic" ? "shared" : "pairs",
     crypto: draws.below(REAL_CRYPTO_RUNS) === 0 ? "real" : "symbolic",
     fuzzedOrder: draws.chance(0.25),
-    spanNs: (long ? draws.between(60, 900) : draws.between(10, 120)) * SECOND_NS,
+    spanNs: (isLong
+      ? draws.between(200, 600)
+      : name === "races"
+        ? draws.between(2, 20)
+        : long ? draws.between(60, 900) : draws.between(10, 120)) * SECOND_NS,
     driftPpmMax: 200,
     network: {
       ...CALM_NETWORK,
-      lossShare: has("loss", 0.5) ? draws.uniform() / 2 : 0,
+      lossShare: name === "rekeys" || name === "roaming" || name === "resumes"
+        ? draws.uniform() / 5
+        : has("loss", 0.5) ? draws.uniform() / 2 : 0,
       copyShare: has("copies", 0.5) ? draws.uniform() / 5 : 0,
       flipShare: has("damage", 0.4) ? draws.uniform() / 10 : 0,
       cutShare: has("damage", 0.4) ? draws.uniform() / 20 : 0,
-      ...(has("delay", 0.5)
+      ...(has("delay", 0.5) || name === "roaming"
         ? {
             delay: draws.pick(["exponential", "heavy tail"] as const),
             delayNs: Math.floor(draws.exponential(0.1) * SECOND_NS),
           }
         : { delayNs: draws.between(100, 80_000) * 1_000 }),
-      mtuBytes: has("damage", 0.2) ? draws.between(200, 1_500) : CALM_NETWORK.mtuBytes,
+      mtuBytes: has("damage", 0.2)
+        ? draws.between(protocol === "classic" ? 200 : 1_200, 1_500)
+        : CALM_NETWORK.mtuBytes,
       queuePacketsMax: has("copies", 0.2) ? draws.between(2, 20) : CALM_NETWORK.queuePacketsMax,
     },
     storeTroubleShare: has("store", 0.4) ? draws.uniform() / 3 : 0,
     storeDelayNs:
       has("store", 0.4) || has("owners", 0.4) ? Math.floor(draws.exponential(0.02) * SECOND_NS) : 0,
     cryptoDelayNs: draws.chance(0.3) ? draws.between(1, 20_000) * 1_000 : 20_000,
+    creditMessages: draws.chance(0.2) ? draws.between(4, 40) : 16_384,
+    quotaBytes: has("store", 0.2) && draws.chance(0.3)
+      ? draws.between(1_000, 50_000)
+      : Number.MAX_SAFE_INTEGER,
+    creditBytes: draws.chance(0.2) ? CREDIT_BYTES_MIN : CREDIT_BYTES_MAX,
   };
 }
 
@@ -131,6 +153,24 @@ const KINDS: readonly (readonly [profile: Profile, most: number, draw: Draw])[] 
       port: draws.between(PORT_OF_HOSTS + 1, 65_535),
     })),
   ],
+  ["roaming", 8, single(drawRebind)],
+  ["roaming", 20, single((draws, setting) => ({ ...drawAttack(draws, setting), what: "spoof" }))],
+  ["races", 6, drawRace],
+  ["resumes", 8, single((draws, setting) => drawCrash(draws, setting, draws.chance(0.3)))],
+  ["resumes", 2, single(drawPartition)],
+  ["rekeys", 2, single((draws, setting) => drawCrash(draws, setting, false))],
+  ["streams", 3, single((draws, setting) => drawCrash(draws, setting, true))],
+  [
+    "hostile",
+    10,
+    single((draws, { hosts }) => ({
+      kind: "hostile",
+      host: draws.below(Math.max(1, hosts - 1)),
+      packets: draws.between(1, 30),
+      manner: draws.pick(["flip", "flip", "noise", "frames", "receipts"] as const),
+      word: draws.u32(),
+    })),
+  ],
   ["backups", 2, drawBackup],
   [
     "backups",
@@ -142,6 +182,24 @@ const KINDS: readonly (readonly [profile: Profile, most: number, draw: Draw])[] 
     })),
   ],
 ];
+
+function drawRebind(draws: Prng, { hosts }: Setting): Fault {
+  const port = draws.between(PORT_OF_HOSTS + 1, 65_535);
+  return { kind: "rebind", host: draws.below(hosts), port };
+}
+
+/** Two hosts start anew at nearly the same time. */
+function drawRace(draws: Prng, { hosts }: Setting): ReturnType<Draw> {
+  const first = draws.below(hosts);
+  const second = (first + draws.between(1, hosts - 1)) % hosts;
+  const downNs = draws.between(1, 2_000) * 1e6;
+  const apartNs = draws.between(0, 300) * 1e6;
+  const crash = { kind: "crash", downNs, power: false, kept: 0 } as const;
+  return [
+    [0, { ...crash, host: first }],
+    [apartNs, { ...crash, host: second }],
+  ];
+}
 
 /** A backup, and some time later the host is put back to it. */
 function drawBackup(draws: Prng, { hosts, spanNs }: Setting): ReturnType<Draw> {
@@ -217,7 +275,7 @@ const ATTACKS: readonly Attack[] = [
   ...(["reflect", "reflect", "redirect", "garbage"] as const),
 ];
 
-function drawAttack(draws: Prng, { hosts }: Setting): Extract<Fault, { readonly kind: "attack" }> {
+export function drawAttack(draws: Prng, { hosts }: Setting): Extract<Fault, { readonly kind: "attack" }> {
   return {
     kind: "attack",
     what: draws.pick(ATTACKS),

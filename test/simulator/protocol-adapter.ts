@@ -16,6 +16,8 @@ export interface ProtocolAdapter {
   begin(scenario: Scenario): void;
   /** `identity`: whose keys it has. */
   newProcess(birth: Birth, identity: number): SimProcess;
+  /** Under what others file the messages of an identity. */
+  scopeOf(identity: number): string;
   /** True when a host cannot bring its rows to an end, for a reason that the protocol's text gives. */
   excuses(host: Excusable): boolean;
 }

@@ -2,9 +2,8 @@
 //             -- --seed X [--verbose] [--shrink] [--plant NAME]       one of them, closely
 
 import { parseArgs } from "node:util";
-import { ClassicAdapter } from "./classic-host.js";
 import { PLANTS } from "./plants.js";
-import { plantOf, playSeedsInThreads, type SeedReport } from "./seeds.js";
+import { adapterOf, plantOf, playSeedsInThreads, type SeedReport } from "./seeds.js";
 import { shrink } from "./shrink.js";
 import { type RunResult, run, scenarioOf } from "./simulation.js";
 
@@ -18,12 +17,15 @@ const { values } = parseArgs({
     from: { type: "string", default: "1" },
     threads: { type: "string", default: "2" },
     seed: { type: "string" },
+    protocol: { type: "string", default: "classic" },
     plant: { type: "string" },
     verbose: { type: "boolean", default: false },
     shrink: { type: "boolean", default: false },
     plants: { type: "boolean", default: false },
   },
 });
+
+const protocol = values.protocol === "session" ? "session" : "classic";
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -37,7 +39,7 @@ async function many(): Promise<void> {
   const startedAt = performance.now();
   let shown = 0;
   const report = await playSeedsInThreads(
-    { from: Number(values.from), count: Number(values.seeds), stopsAtFirst: false },
+    { from: Number(values.from), count: Number(values.seeds), stopsAtFirst: false, protocol },
     {
       threads: Number(values.threads),
       ...(values.plant === undefined ? {} : { plant: values.plant }),
@@ -90,7 +92,7 @@ function one(seed: number): void {
     result,
     (scenario) =>
       run(scenario, {
-        adapter: new ClassicAdapter(plant),
+        adapter: adapterOf(protocol, plant),
         ...(plant === undefined ? {} : { plant }),
       }),
     SHRINK_RUNS_MAX,
@@ -103,8 +105,8 @@ function one(seed: number): void {
 
 function play(seed: number, onEvent: ((line: string) => void) | undefined): RunResult {
   const plant = plantOf(values.plant);
-  return run(scenarioOf(seed), {
-    adapter: new ClassicAdapter(plant),
+  return run(scenarioOf(seed, protocol), {
+    adapter: adapterOf(protocol, plant),
     ...(plant === undefined ? {} : { plant }),
     ...(onEvent === undefined ? {} : { onEvent }),
   });

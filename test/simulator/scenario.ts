@@ -1,6 +1,8 @@
 // What a run is made of, as data: the setting, the decisions of fate, the steps of the hosts' owners.
 // All of it can be written down, read back, and cut shorter. Spans and instants are ns of true time.
 
+import type { Manner } from "./host.js";
+
 /** Kinds of output of a host after which a crash can be armed. */
 export type OutputKind = "transmit" | "store job" | "sealing" | "opening" | "store result";
 
@@ -20,6 +22,7 @@ export interface NetworkSetting {
 /** The run's setting. Shares of 0 and counts of 0 are calm. */
 export interface Setting {
   readonly name: string;
+  readonly protocol: "classic" | "session";
   readonly hosts: number;
   /** One secret of all hosts, or one for each pair. */
   readonly keys: "shared" | "pairs";
@@ -32,6 +35,11 @@ export interface Setting {
   readonly storeTroubleShare: number;
   readonly storeDelayNs: number;
   readonly cryptoDelayNs: number;
+  /** What a peer may have unfinished at a host; of sessions. */
+  readonly creditMessages: number;
+  readonly creditBytes: number;
+  /** Bytes of one peer that a host stores while faults last. */
+  readonly quotaBytes: number;
 }
 
 /** Something that befalls a host or a link at an instant. Links by index of their hosts. */
@@ -72,6 +80,14 @@ export type Fault =
       readonly spanNs: number;
     }
   | { readonly kind: "rebind"; readonly host: number; readonly port: number }
+  /** A host with valid keys that does not keep to the protocol. */
+  | {
+      readonly kind: "hostile";
+      readonly host: number;
+      readonly packets: number;
+      readonly manner: Manner;
+      readonly word: number;
+    }
   | { readonly kind: "backup"; readonly host: number }
   | { readonly kind: "restore"; readonly host: number; readonly downNs: number }
   | { readonly kind: "clone"; readonly host: number; readonly spanNs: number }
@@ -86,7 +102,7 @@ export type Fault =
       readonly word: number;
     };
 
-export type Attack = "replay" | "mutate" | "splice" | "reflect" | "redirect" | "garbage";
+export type Attack = "replay" | "mutate" | "splice" | "reflect" | "redirect" | "spoof" | "garbage";
 
 /** What the network does with the n-th datagram of a link, where that is not to carry it at once. */
 export interface PacketFault {
@@ -134,6 +150,8 @@ export type Step =
       readonly priority: number;
       readonly lifeMs: number | undefined;
       readonly delayMs: number | undefined;
+      /** Of sessions; "": unordered. */
+      readonly stream: string;
     }
   | {
       readonly kind: "redrive" | "cancel" | "delete" | "delete inbound";

@@ -3,12 +3,16 @@
 import { Worker } from "node:worker_threads";
 import { ClassicAdapter } from "./classic-host.js";
 import { PLANTS, type Plant } from "./plants.js";
+import type { ProtocolAdapter } from "./protocol-adapter.js";
+import type { Setting } from "./scenario.js";
+import { SessionAdapter } from "./session-adapter.js";
 import { type RunResult, run, scenarioOf } from "./simulation.js";
 
 export interface SeedOrder {
   readonly from: number;
   readonly count: number;
   readonly stopsAtFirst: boolean;
+  readonly protocol: Setting["protocol"];
 }
 
 export interface FailedSeed {
@@ -50,21 +54,28 @@ export function plantOf(name: string | undefined): Plant | undefined {
   return plant;
 }
 
+export const adapterOf = (protocol: Setting["protocol"], plant?: Plant): ProtocolAdapter =>
+  protocol === "classic" ? new ClassicAdapter(plant) : new SessionAdapter(plant);
+
 /** One seed, as it is or with a bug planted. */
-export function playSeed(seed: number, plant?: Plant): RunResult {
-  const adapter = new ClassicAdapter(plant);
-  return run(scenarioOf(seed), { adapter, ...(plant === undefined ? {} : { plant }) });
+export function playSeed(
+  seed: number,
+  plant?: Plant,
+  protocol: Setting["protocol"] = "classic",
+): RunResult {
+  const adapter = adapterOf(protocol, plant);
+  return run(scenarioOf(seed, protocol), { adapter, ...(plant === undefined ? {} : { plant }) });
 }
 
 /** A range of seeds on this thread. */
 export function playSeeds(
-  { from, count, stopsAtFirst }: SeedOrder,
+  { from, count, stopsAtFirst, protocol }: SeedOrder,
   plantName?: string,
 ): SeedReport {
   const plant = plantOf(plantName);
   let report = EMPTY;
   for (let seed = from; seed < from + count; seed++) {
-    const result = playSeed(seed, plant);
+    const result = playSeed(seed, plant, protocol);
     report = sum(report, { ...result, seeds: 1, failed: failureOf(seed, result) });
     if (stopsAtFirst && report.failed.length > 0) break;
   }

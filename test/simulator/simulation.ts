@@ -6,14 +6,15 @@ import { EventQueue } from "./events.js";
 import { Faults } from "./faults.js";
 import type { HostOutputs } from "./host.js";
 import { Watch } from "./invariants.js";
-import { type Account, Ledger, Violation } from "./ledger.js";
+import { type Account, Ledger } from "./ledger.js";
+import { Violation } from "./violation.js";
 import { Machine } from "./machine.js";
 import { addressOf, HOSTS_MAX, Network, PORT_OF_HOSTS } from "./network.js";
 import type { Plant } from "./plants.js";
 import { Prng } from "./prng.js";
-import { drawPlan, drawSetting } from "./profiles.js";
+import { drawAttack, drawPlan, drawSetting } from "./profiles.js";
 import type { ProtocolAdapter } from "./protocol-adapter.js";
-import type { Decision, Fault, Scenario, Step } from "./scenario.js";
+import type { Decision, Fault, Scenario, Setting, Step } from "./scenario.js";
 import { StoreModel } from "./store-model.js";
 import type { OutboundRow } from "./tables.js";
 import { lineOf, Trace } from "./trace.js";
@@ -24,6 +25,10 @@ const LIVENESS_NS = 3 * 3_600e9 + 2 * 10e9;
 /** Once every row is final, the last answers and timers run out; then nothing may be sent. */
 const SETTLING_NS = 120e9;
 const SILENCE_NS = 480e9;
+const SILENT_ATTACKS = 6;
+const SILENT_NS = 2e9;
+const SILENT_TRIES = 100;
+const ANNOUNCEMENT_DATAGRAMS = 24;
 const STEPS_MAX = 1_000_000;
 const LOOK_NS = 1e9;
 
@@ -54,8 +59,8 @@ export interface RunOptions {
 }
 
 /** The scenario that a seed stands for. */
-export function scenarioOf(seed: number): Scenario {
-  const setting = drawSetting(seed);
+export function scenarioOf(seed: number, protocol: Setting["protocol"] = "classic"): Scenario {
+  const setting = drawSetting(seed, protocol);
   return { seed, setting, steps: drawSteps(seed, setting), decisions: undefined };
 }
 
@@ -93,6 +98,7 @@ class Simulation {
     this.#freshIds = Prng.of(seed, "ids");
     this.#ledger = new Ledger({
       shared: setting.keys === "shared",
+      scopeOf: (identity) => options.adapter.scopeOf(identity),
       accounts: () => this.#machines,
       hostAt: (address, port) => this.#network.hostAt(address, port),
     });
@@ -172,13 +178,60 @@ class Simulation {
       throw new Violation("not through", `row ${row?.id} to ${row?.address} is ${row?.state}`);
     }
     if (this.#machines.some(excused)) return;
+    // What is not owed to anybody may still get through, and then all is said.
+    const idle = (): boolean => this.#ledger.openRow(excused, true) === undefined;
+    if (!this.#runUntil(this.#now + LIVENESS_NS, idle)) return;
     this.#runUntil(this.#now + SETTLING_NS, () => false);
     const before = this.#datagrams();
     this.#runUntil(this.#now + SILENCE_NS, () => false);
-    const after = this.#datagrams();
-    if (after !== before) {
-      throw new Violation("not quiet", `${after - before} datagrams when there is nothing to say`);
+    const said = this.#datagrams() - before;
+    if (said > this.#quietMost) {
+      throw new Violation("not quiet", `${said} datagrams when there is nothing to say`);
     }
+    if (this.#protocol === "session") this.#attackSilence();
+  }
+
+  get #protocol(): Setting["protocol"] {
+    return this.#scenario.setting.protocol;
+  }
+
+  /** Hosts without a session announce themselves hourly: a handshake, and what proves the path. */
+  get #quietMost(): number {
+    const { protocol, hosts } = this.#scenario.setting;
+    return protocol === "classic" ? 0 : hosts * (hosts - 1) * ANNOUNCEMENT_DATAGRAMS;
+  }
+
+  /** All sessions are over: nothing of what was ever sent may draw a single datagram. */
+  #attackSilence(): void {
+    const draws = Prng.of(this.#scenario.seed, "silence");
+    for (let round = 0; round < SILENT_ATTACKS; round++) {
+      const attack = { ...drawAttack(draws, this.#scenario.setting), count: 8 };
+      // Only while nobody has anything to do of himself.
+      if (!this.#untilIdle()) return;
+      const before = this.#datagrams();
+      for (const each of this.#attacker.datagrams(attack, addressOf, PORT_OF_HOSTS)) {
+        this.#network.inject(each);
+      }
+      this.#runUntil(this.#now + SILENT_NS, () => false);
+      const drawn = this.#datagrams() - before;
+      if (drawn > 0 && this.#machines.every(({ tables }) => tables.replaced === 0)) {
+        throw new Violation("answer to a stranger", `${drawn} datagrams to ${attack.what}`);
+      }
+    }
+  }
+
+  /** Goes on until every process has nothing to do for a while; false: that does not come. */
+  #untilIdle(): boolean {
+    for (let tries = 0; tries < SILENT_TRIES; tries++) {
+      const until = this.#now + 2 * SILENT_NS;
+      const idle = this.#machines.every(({ process, clock }) => {
+        if (process === undefined) return true;
+        return clock.trueAt(process.deadline(clock.now(this.#now))) > until;
+      });
+      if (idle) return true;
+      this.#runUntil(until, () => false);
+    }
+    return false;
   }
 
   /** Runs to an instant, or until `done`, looked at each second of the hosts' time; true if done. */
@@ -244,6 +297,12 @@ class Simulation {
         if (fault.bothWays) cut.call(this.#network, fault.to, fault.from, until);
         return;
       }
+      case "hostile": {
+        if (machine === undefined) return;
+        this.#ledger.hostile.add(machine.identity);
+        machine.input({ ...fault, kind: "mangle" });
+        return;
+      }
       case "rebind":
         this.#network.rebind(fault.host, fault.port);
         return;
@@ -287,7 +346,7 @@ class Simulation {
 
   #step(step: Step): void {
     const machine = this.#machines[step.host];
-    if (machine !== undefined && applyStep(step, machine)) machine.store?.changed();
+    if (machine !== undefined && applyStep(step, machine, this.#protocol)) machine.store?.changed();
   }
 
   // --- Machines -----------------------------------------------------------------------------------
@@ -308,7 +367,10 @@ class Simulation {
               tables: of.tables,
               witness: this.#ledger.witness(of),
               plants: plant?.store ?? {},
-              quotaBytes: Number.POSITIVE_INFINITY,
+              quotaBytes: () =>
+                this.#faults.frozen
+                  ? Number.POSITIVE_INFINITY
+                  : this.#scenario.setting.quotaBytes,
               nowMs: () => of.wallMs,
               freshId: () => this.#freshId(of.wallMs),
             },
@@ -334,6 +396,9 @@ class Simulation {
         this.#network.send(machine.index, bytes, address, port);
       },
       sealed: (key, bytes, at) => this.#watch.sealed(machine, key, bytes, at),
+      counted: (key, counter) => this.#watch.counted(machine, key, counter),
+      believed: (key, counter) => this.#watch.believed(machine, key, counter),
+      settles: (rowId, generation) => this.#watch.settles(machine, rowId, generation),
       opened: (bytes, at, mayRepeat) => this.#watch.opened(machine, bytes, at, mayRepeat),
     };
   }

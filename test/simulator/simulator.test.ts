@@ -16,7 +16,7 @@ const SAME_SEEDS = 100;
 const CIPHER_SEEDS = 20;
 
 test(`${SEEDS} seeds: nothing acknowledged is missing, nothing is there twice, all gets through`, async (t) => {
-  const order = { from: FROM, count: SEEDS, stopsAtFirst: false };
+  const order = { from: FROM, count: SEEDS, stopsAtFirst: false, protocol: "classic" as const };
 
   const report = await playSeedsInThreads(order, { threads: THREADS });
 

@@ -2,6 +2,7 @@
 // share, since making one costs more than a short run may.
 
 import { NO_RING, type OpenSink, type SealSink, TAG_ACK } from "../../src/shared/protocol/slot.js";
+import type { OpenSlab, SlabSource } from "../../src/shared/runtime/session-sink.js";
 import {
   BODY_OFFSET_BYTES,
   datagramLengthOf,
@@ -36,7 +37,7 @@ export function giveBack(slab: Slab): void {
 }
 
 /** One open slab to write jobs into, and those that are away, by number. */
-export class SlabDesk implements SealSink, OpenSink {
+export class SlabDesk implements SealSink, OpenSink, SlabSource {
   #open: Slab | undefined;
   #index = 0;
   #away = new Map<number, Slab>();
@@ -90,6 +91,13 @@ export class SlabDesk implements SealSink, OpenSink {
     return true;
   }
 
+  laneOf(): number {
+    return 0;
+  }
+  slabFor(_affinity: number, datagramLength: number): OpenSlab | undefined {
+    return this.#fits(datagramLength) ? this.#slab() : undefined;
+  }
+
   /** Sends the open slab off, if it has jobs: the number under which it will come back. */
   flush(): number | undefined {
     const slab = this.#open;
@@ -98,6 +106,12 @@ export class SlabDesk implements SealSink, OpenSink {
     this.#number += 1;
     this.#away.set(this.#number, slab);
     return this.#number;
+  }
+
+  /** The slab that was sent off first: a worker does them one after the other. */
+  takeFirst(): Slab | undefined {
+    for (const number of this.#away.keys()) return this.take(number);
+    return undefined;
   }
 
   /** The slab that comes back. */

@@ -3,6 +3,14 @@
 
 import { prepareOutbound } from "../../src/shared/protocol/classic-body.js";
 import { messageIdFromHex, messageIdToHex } from "../../src/shared/protocol/message-id.js";
+import type { StampSpan } from "../../src/shared/protocol/sealed-stamps.js";
+import { MESSAGE_IN_MEMORY_BYTES_MAX } from "../../src/shared/protocol/session/limits.js";
+import {
+  NO_PEER_ID,
+  type PeerEntry,
+  PeerTable,
+} from "../../src/shared/protocol/session/peer-table.js";
+import type { PayloadOrder } from "../../src/shared/protocol/session/ports.js";
 import type { Settlement } from "../../src/shared/protocol/settlement.js";
 import {
   DIGEST_BYTES,
@@ -15,8 +23,10 @@ import type { StoreJob, StoreResult } from "../../src/shared/runtime/messages.js
 import { OutboundBatchWriter, TICKET_NONE } from "../../src/shared/runtime/outbound-batch.js";
 import { payloadDigest } from "../../src/workers/payload-digest.js";
 import { TOMBSTONE_LIFE_MS } from "../../src/workers/retention.js";
+import { sessionFields } from "../../src/workers/session-row.js";
 import type { StorePlants } from "./plants.js";
 import {
+  type Came,
   type InboundRow,
   idKey,
   isWorked,
@@ -35,11 +45,15 @@ type Leased = Extract<StoreResult, { kind: "leased" }>;
 /** What the outside learns of rows that came and went. */
 export interface StoreWitness {
   inserted(row: InboundRow): void;
+  /** A message of a session was there already, under whatever number. */
+  known(scope: string, came: Came): void;
   leased(row: OutboundRow): void;
   acknowledged(row: OutboundRow): void;
   failed(row: OutboundRow): void;
   /** By the clock of the host, a deleted message was deleted long ago: it may be stored again. */
   forgotten(stone: Tombstone): void;
+  /** Its sender settled the number of a deleted message: no copy of it is under way any more. */
+  settled(stone: Tombstone): void;
 }
 
 export interface StoreJobsOptions {
@@ -51,6 +65,8 @@ export interface StoreJobsOptions {
   readonly plants: StorePlants;
   readonly quotaBytes: number;
 }
+
+const NO_BYTES = new Uint8Array(0);
 
 interface Out {
   readonly generation: number;
@@ -73,10 +89,29 @@ export class StoreJobs {
   readonly #out = new Map<number, Out>();
   readonly #outOf = new Map<string, number>();
   readonly #limits = new Map<string, number>();
+  #peers = new PeerTable([]);
 
   constructor(options: StoreJobsOptions) {
     this.#options = options;
     this.#tables = options.tables;
+  }
+
+  /** Which rows go in sessions. */
+  configure(peers: readonly PeerEntry[]): void {
+    this.#peers = new PeerTable(peers);
+  }
+
+  #peerOf({ address, port }: OutboundRow): string | undefined {
+    const peer = this.#peers.ofDestination(address, port);
+    return peer === NO_PEER_ID ? undefined : this.#peers.entries[peer]?.publicKey;
+  }
+
+  /** A piece of a payload while its row is what was leased. */
+  read({ rowId, generation, offset, length }: PayloadOrder): Uint8Array<ArrayBuffer> | undefined {
+    const row = this.#tables.outbound.get(rowId);
+    if (row === undefined || row.generation !== generation || !isWorked(row)) return undefined;
+    if (offset > row.payload.length) return undefined;
+    return Uint8Array.from(Buffer.from(row.payload.slice(offset, offset + length), "latin1"));
   }
 
   get waiting(): boolean {
@@ -188,6 +223,11 @@ export class StoreJobs {
   }
 
   #judge(row: OutboundRow): Judged {
+    if (this.#peerOf(row) !== undefined) {
+      const id = row.messageId === undefined ? undefined : messageIdFromHex(row.messageId);
+      const payload = Buffer.from(row.payload, "latin1");
+      return { id: id ?? this.#options.freshId(), payload, changed: id === undefined };
+    }
     const rowId = row.messageId === undefined ? undefined : messageIdFromHex(row.messageId);
     const payload = encoder.encode(row.payload);
     return prepareOutbound(payload, rowId, rowId ?? this.#options.freshId());
@@ -199,19 +239,28 @@ export class StoreJobs {
     judged: Exclude<Judged, { readonly refused: string }>,
     ticket: number,
   ): boolean {
+    const peer = this.#peerOf(row);
+    const { payload, id } = judged;
+    const part = { stream: row.stream, inReplyTo: undefined, isBytes: false };
+    const session =
+      peer === undefined
+        ? undefined
+        : sessionFields({ ...part, total: payload.length }, id, Uint8Array.from(payload));
+    const stays = session !== undefined && payload.length > MESSAGE_IN_MEMORY_BYTES_MAX;
     return writer.append(
       {
         rowId: row.id,
         expiresAt: expiryOf(row),
-        destination: writer.destination(row.address, row.port),
+        destination: writer.destination(row.address, row.port, peer),
         generation: row.generation,
         attempts: row.retries,
         ticket,
         released: row.state === "sent",
         priority: row.priority,
       },
-      judged.id,
-      judged.payload,
+      id,
+      stays ? NO_BYTES : payload,
+      session,
     );
   }
 
@@ -279,7 +328,7 @@ export class StoreJobs {
     const at = record.payloadAt;
     const payload = decoder.decode(bytes.subarray(at, at + record.payloadLength));
     this.#options.witness.inserted(
-      this.#tables.insertInbound({ scope, messageId, digest, payload }),
+      this.#tables.insertInbound({ scope, messageId, digest, payload, came: undefined }),
     );
     return STORED.inserted;
   }
@@ -350,16 +399,37 @@ export class StoreJobs {
 
   // --- Stamps -------------------------------------------------------------------------------------
 
-  reserve(stamp: number): void {
-    const { meta, layers } = this.#tables;
-    if ((meta.get("sealed_until") ?? 0) < stamp) layers.put(meta, "sealed_until", stamp);
+  reserve(spans: readonly StampSpan[]): void {
+    writeSealed(this.#tables, spans);
   }
+}
 
-  /** Instead of a reservation the last stamp that was sealed: at a clean stop. */
-  lowerSealedUntil(stamp: number): void {
-    const { meta, layers } = this.#tables;
-    if ((meta.get("sealed_until") ?? 0) > stamp) layers.put(meta, "sealed_until", stamp);
+// In `meta`, by the number of the span.
+const fromKey = (span: number): string => `sealed from ${span}`;
+const untilKey = (span: number): string => `sealed until ${span}`;
+
+/** Which stamps the processes of a host may have sealed. */
+export function readSealed({ meta }: Tables): readonly StampSpan[] {
+  const spans: StampSpan[] = [];
+  for (;;) {
+    const fromNs = meta.get(fromKey(spans.length));
+    const untilNs = meta.get(untilKey(spans.length));
+    if (fromNs === undefined || untilNs === undefined) return spans;
+    spans.push({ fromNs, untilNs });
   }
+}
+
+/** In a transaction: says it anew. */
+export function writeSealed(tables: Tables, spans: readonly StampSpan[]): void {
+  const { meta, layers } = tables;
+  for (let i = readSealed(tables).length - 1; i >= spans.length; i--) {
+    layers.put(meta, fromKey(i), undefined);
+    layers.put(meta, untilKey(i), undefined);
+  }
+  spans.forEach(({ fromNs, untilNs }, i) => {
+    layers.put(meta, fromKey(i), fromNs);
+    layers.put(meta, untilKey(i), untilNs);
+  });
 }
 
 /** When a row expires, wall ms. */

@@ -200,6 +200,7 @@ class Pair {
         redrivenAt: undefined,
         notBefore: undefined,
         expiresAt,
+        stream: "",
       });
       assert.equal(mine, rowId);
     });
@@ -331,7 +332,7 @@ class Pair {
         leased: () => {},
         acknowledged: () => {},
         failed: () => {},
-        forgotten: () => {},
+        forgotten: () => {}, settled: () => {}, known: () => {},
       },
       plants: NO_STORE_PLANTS,
       quotaBytes: Number.POSITIVE_INFINITY,
@@ -353,6 +354,7 @@ function settlementOf(name: "acknowledged" | "failed" | "waiting", row: LeasedRo
       sentAt: Float64Array.from(waits ? [0] : []),
       nextAttemptAt: Float64Array.from(waits ? [0] : []),
     },
+    givenBack: [],
     failed: name === "failed" ? [{ rowId: row.id, generation: row.generation, reason: "x" }] : [],
   };
 }

@@ -2,6 +2,7 @@
 // owners and the daemon's own. What SQLite keeps and the daemon never reads back is left out.
 
 import { Layers } from "./layers.js";
+import { SpoolModel } from "./spool-model.js";
 
 export type OutboundState = "pending" | "sent" | "acknowledged" | "send_failed";
 
@@ -21,6 +22,8 @@ export interface OutboundRow {
   readonly notBefore: number | undefined;
   readonly expiresAt: number | undefined;
   readonly lastError: string | undefined;
+  /** Of rows that go in sessions: "" when unordered. */
+  readonly stream: string;
 }
 
 export interface InboundRow {
@@ -32,6 +35,23 @@ export interface InboundRow {
   readonly payload: string;
   /** Transaction that inserted it. */
   readonly transaction: number;
+  /** Where it came in a session. */
+  readonly came: Came | undefined;
+}
+
+/** Boot of the sender, in hex, and the number that a message came under. */
+export interface Came {
+  readonly boot: string;
+  readonly number: number;
+  /** "" and 0 when unordered. */
+  readonly stream: string;
+  readonly sequence: number;
+}
+
+/** Stamps of handshakes with one peer. */
+export interface Stamps {
+  readonly sent: bigint;
+  readonly accepted: bigint;
 }
 
 /** With the payload, which no real one has, for the oracle. */
@@ -41,10 +61,13 @@ export interface Tombstone {
   readonly digest: string;
   readonly payload: string;
   readonly deletedAt: number;
+  readonly came: Came | undefined;
 }
 
 export const isWorked = ({ state }: OutboundRow): boolean =>
   state === "pending" || state === "sent";
+export const gapKey = (scope: string, stream: string, boot: string, first: number): string =>
+  `${scope}|${boot}|${stream}|${first}`;
 export const idKey = (scope: string, messageId: string): string => `${scope}|${messageId}`;
 
 /** A copy of all tables, as a backup has it. */
@@ -53,6 +76,8 @@ export interface Backup {
   readonly inbound: ReadonlyMap<number, InboundRow>;
   readonly tombstones: ReadonlyMap<string, readonly Tombstone[]>;
   readonly meta: ReadonlyMap<string, number>;
+  readonly stamps: ReadonlyMap<string, Stamps>;
+  readonly gaps: ReadonlyMap<string, number>;
 }
 
 export class Tables {
@@ -63,6 +88,13 @@ export class Tables {
   readonly tombstones = new Map<string, readonly Tombstone[]>();
   /** Sequences of the two tables, and the last stamp that may have been sealed. */
   readonly meta = new Map<string, number>();
+  /** Of handshakes, by peer. */
+  readonly stamps = new Map<string, Stamps>();
+  /** Last sequence that was left out, by {@link gapKey}. */
+  readonly gaps = new Map<string, number>();
+  readonly spool = new SpoolModel();
+  /** How often the file was replaced by another one. */
+  replaced = 0;
   /** Inbound rows by {@link idKey}. */
   readonly inboundIds = new Map<string, readonly number[]>();
   readonly outboundIds = new Map<string, number>();
@@ -84,7 +116,9 @@ export class Tables {
 
   // --- Owners -------------------------------------------------------------------------------------
 
-  enqueue(row: Omit<OutboundRow, "id" | "state" | "retries" | "generation" | "lastError">): number {
+  enqueue(
+    row: Omit<OutboundRow, "id" | "state" | "retries" | "generation" | "lastError">,
+  ): number {
     const id = this.sequence("outbound");
     this.putOutbound({
       ...row,
@@ -148,13 +182,13 @@ export class Tables {
   }
 
   deleteInbound(row: InboundRow, nowMs: number): void {
-    const { scope, messageId, digest, payload } = row;
+    const { scope, messageId, digest, payload, came } = row;
     const key = idKey(scope, messageId);
     this.layers.put(this.inbound, row.id, undefined);
     const left = (this.inboundIds.get(key) ?? []).filter((id) => id !== row.id);
     this.layers.put(this.inboundIds, key, left.length === 0 ? undefined : left);
     const others = (this.tombstones.get(key) ?? []).filter((each) => each.digest !== digest);
-    const tombstone = { scope, messageId, digest, payload, deletedAt: nowMs };
+    const tombstone = { scope, messageId, digest, payload, deletedAt: nowMs, came };
     this.layers.put(this.tombstones, key, [...others, tombstone]);
   }
 
@@ -169,6 +203,17 @@ export class Tables {
     return inserted;
   }
 
+  /** The same message came again, under a newer number. */
+  renumber(row: InboundRow, came: Came): void {
+    this.layers.put(this.inbound, row.id, { ...row, came });
+  }
+  renumberStone(stone: Tombstone, came: Came): void {
+    const key = idKey(stone.scope, stone.messageId);
+    const stones = this.tombstones.get(key) ?? [];
+    const renumbered = stones.map((each) => (each === stone ? { ...each, came } : each));
+    this.layers.put(this.tombstones, key, renumbered);
+  }
+
   inboundOf(scope: string, messageId: string): readonly InboundRow[] {
     const ids = this.inboundIds.get(idKey(scope, messageId)) ?? [];
     return ids.map((id) => this.inbound.get(id)).filter((row) => row !== undefined);
@@ -176,14 +221,26 @@ export class Tables {
 
   /** Forgets what was deleted before an instant; returns what that was. */
   forgetTombstones(beforeMs: number): readonly Tombstone[] {
+    return this.forgetStones(({ deletedAt }) => deletedAt < beforeMs);
+  }
+
+  forgetStones(isOver: (stone: Tombstone) => boolean): readonly Tombstone[] {
     const forgotten: Tombstone[] = [];
     for (const [key, stones] of this.tombstones) {
-      const left = stones.filter(({ deletedAt }) => deletedAt >= beforeMs);
+      const left = stones.filter((stone) => !isOver(stone));
       if (left.length === stones.length) continue;
       forgotten.push(...stones.filter((each) => !left.includes(each)));
       this.layers.put(this.tombstones, key, left.length === 0 ? undefined : left);
     }
     return forgotten;
+  }
+
+  /** At a start: spool files of messages that became rows are left-overs. */
+  tidySpool(): void {
+    for (const { scope, messageId } of this.spool.files.values()) {
+      const key = idKey(scope, messageId);
+      if (this.inboundIds.has(key) || this.tombstones.has(key)) this.spool.drop(scope, messageId);
+    }
   }
 
   // --- Backups ------------------------------------------------------------------------------------
@@ -194,6 +251,8 @@ export class Tables {
       inbound: new Map(this.inbound),
       tombstones: new Map(this.tombstones),
       meta: new Map(this.meta),
+      stamps: new Map(this.stamps),
+      gaps: new Map(this.gaps),
     };
   }
 
@@ -203,6 +262,9 @@ export class Tables {
     refill(this.inbound, backup.inbound);
     refill(this.tombstones, backup.tombstones);
     refill(this.meta, backup.meta);
+    refill(this.stamps, backup.stamps);
+    refill(this.gaps, backup.gaps);
+    this.replaced += 1;
     this.outboundIds.clear();
     this.inboundIds.clear();
     for (const { id, messageId } of this.outbound.values()) {

@@ -8,6 +8,9 @@ import { type InboundRow, isWorked, type OutboundRow, type Tables } from "./tabl
 
 const BYTES_MAX = 60_000;
 const PICKS = 1_000;
+/** A few large messages of sessions are this long. */
+const LARGE_BYTES_MAX = 2 * 1_024 * 1_024;
+const STREAMS = 3;
 
 export function drawSteps(seed: number, setting: Setting): readonly Step[] {
   const draws = Prng.of(seed, "workload");
@@ -20,7 +23,7 @@ export function drawSteps(seed: number, setting: Setting): readonly Step[] {
     const at = burst ? (steps[steps.length - 1]?.at ?? 0) : anyTime(draws, setting);
     steps.push(drawSubmit(draws, setting, serial, at, target, ids));
   }
-  const owners = setting.name === "owners" || setting.name === "brutal";
+  const owners = ["owners", "brutal", "streams"].includes(setting.name);
   const actions = owners ? draws.between(5, 40) : setting.name === "mixed" ? draws.below(8) : 0;
   const submits = [...steps];
   for (let i = 0; i < actions; i++) steps.push(drawAction(draws, setting, submits));
@@ -48,15 +51,35 @@ function drawSubmit(
     at,
     host,
     to,
-    bytes: draws.chance(0.9)
-      ? draws.below(200)
-      : draws.below(draws.chance(0.2) ? BYTES_MAX : 2_000),
+    bytes:
+      setting.protocol === "session"
+        ? drawBytes(draws, setting, serial)
+        : draws.chance(0.9)
+          ? draws.below(200)
+          : draws.below(draws.chance(0.2) ? BYTES_MAX : 2_000),
     messageId: drawId(draws, host, ids),
     serial,
     priority: draws.below(4),
     lifeMs: draws.chance(0.05) ? draws.between(1, 600_000) : undefined,
     delayMs: draws.chance(0.1) ? draws.between(1, 30_000) : undefined,
+    stream: drawStream(draws, setting),
   };
+}
+
+/** Many small ones; few that take many packets, and at most one that takes a file. */
+function drawBytes(draws: Prng, { name }: Setting, serial: number): number {
+  if (serial === 3 && (name === "large" || name === "resumes" || draws.chance(0.02))) {
+    return draws.between(LARGE_BYTES_MAX / 8, LARGE_BYTES_MAX);
+  }
+  const kind = draws.below(100);
+  if (kind < 80) return draws.below(200);
+  if (kind < 95) return draws.below(6_000);
+  return kind < 99 ? draws.below(BYTES_MAX) : draws.below(270_000);
+}
+
+function drawStream(draws: Prng, { name, protocol }: Setting): string {
+  if (protocol === "classic") return "";
+  return draws.chance(name === "streams" ? 0.8 : 0.2) ? `stream ${draws.below(STREAMS)}` : "";
 }
 
 /**
@@ -108,16 +131,25 @@ export interface Owned {
 }
 
 /** Does a step; false when there was nothing to do it to. The commit is synced. */
-export function applyStep(step: Step, { tables, wallMs }: Owned): boolean {
-  const change = changeOf(step, tables, wallMs);
+export function applyStep(
+  step: Step,
+  { tables, wallMs }: Owned,
+  protocol: Setting["protocol"],
+): boolean {
+  const change = changeOf(step, tables, wallMs, protocol);
   if (change === undefined) return false;
   tables.layers.transaction(change);
   tables.layers.sync();
   return true;
 }
 
-function changeOf(step: Step, tables: Tables, wallMs: number): (() => void) | undefined {
-  if (step.kind === "submit") return submission(step, tables, wallMs);
+function changeOf(
+  step: Step,
+  tables: Tables,
+  wallMs: number,
+  protocol: Setting["protocol"],
+): (() => void) | undefined {
+  if (step.kind === "submit") return submission(step, tables, wallMs, protocol);
   if (step.kind === "delete inbound") {
     const inbound: readonly InboundRow[] = [...tables.inbound.values()];
     const row = inbound[step.pick % Math.max(1, inbound.length)];
@@ -146,6 +178,7 @@ function submission(
   step: Extract<Step, { kind: "submit" }>,
   tables: Tables,
   wallMs: number,
+  protocol: Setting["protocol"],
 ): (() => void) | undefined {
   const { messageId, priority, lifeMs, delayMs } = step;
   if (messageId !== undefined && tables.outboundIds.has(messageId)) return undefined;
@@ -153,7 +186,8 @@ function submission(
   return () => {
     tables.enqueue({
       messageId,
-      payload: payloadOf(step),
+      payload: protocol === "classic" ? payloadOf(step) : contentOf(step),
+      stream: step.stream,
       address: addressOf(step.to),
       port: PORT_OF_HOSTS,
       priority,
@@ -163,6 +197,14 @@ function submission(
       expiresAt: lifeMs === undefined ? undefined : nowMs + lifeMs,
     });
   };
+}
+
+const PATTERN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/** Any text, also none; no two steps have the same where it is longer than a few characters. */
+function contentOf({ host, serial, bytes }: Extract<Step, { kind: "submit" }>): string {
+  const head = `${host}.${serial}.`;
+  return (head + PATTERN.repeat(Math.ceil(bytes / PATTERN.length))).slice(0, bytes);
 }
 
 /** Canonical JSON: written as the daemon would write it. */

@@ -6,6 +6,7 @@ import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../../src/shared/base/
 import { prepareOutbound } from "../../src/shared/protocol/classic-body.js";
 import { Endpoint, type ProtocolConfig } from "../../src/shared/protocol/endpoint.js";
 import { messageIdFromHex, messageIdToHex } from "../../src/shared/protocol/message-id.js";
+import type { StampSpan } from "../../src/shared/protocol/sealed-stamps.js";
 import type { Settlement } from "../../src/shared/protocol/settlement.js";
 import type {
   OpenedPacket,
@@ -105,7 +106,7 @@ export class World {
       config: defaultConfig,
       keys: [ringKeys(SECRET)],
       wallOffsetMs: 0,
-      sealedUntilNs: 0,
+      sealed: [],
       ...options,
     });
     this.hosts.push(host);
@@ -151,7 +152,7 @@ export interface HostOptions {
   readonly config: ProtocolConfig;
   readonly keys: readonly RingKeys[];
   readonly wallOffsetMs: number;
-  readonly sealedUntilNs: number;
+  readonly sealed: readonly StampSpan[];
 }
 
 export class Host implements StoreSink {
@@ -178,7 +179,7 @@ export class Host implements StoreSink {
     suspect: boolean;
   }[] = [];
   #order = false;
-  #reservedNs = 0;
+  #sealed: readonly StampSpan[] = [];
 
   constructor(world: World, options: HostOptions) {
     this.#world = world;
@@ -187,7 +188,7 @@ export class Host implements StoreSink {
     this.port = options.port;
     this.wallOffsetMs = options.wallOffsetMs;
     this.#pool = new TestPool(options.keys);
-    this.endpoint = this.#endpoint(options.config, options.sealedUntilNs);
+    this.endpoint = this.#endpoint(options.config, options.sealed);
   }
 
   get wallNs(): number {
@@ -196,7 +197,7 @@ export class Host implements StoreSink {
 
   /** A clean stop: nothing is sealed any more, and the store keeps the last stamp that was. */
   stop(): void {
-    this.#reservedNs = this.endpoint.endSealing();
+    this.#sealed = this.endpoint.endSealing();
     this.up = false;
   }
 
@@ -206,7 +207,7 @@ export class Host implements StoreSink {
     this.#pending = [];
     this.#order = false;
     for (const row of this.rows.values()) row.leased = false;
-    this.endpoint = this.#endpoint(config, this.#reservedNs);
+    this.endpoint = this.#endpoint(config, this.#sealed);
     this.up = true;
   }
 
@@ -284,9 +285,9 @@ export class Host implements StoreSink {
     while (this.endpoint.pollLimit() !== undefined);
   }
 
-  #reserve(until: number): void {
-    this.#reservedNs = until;
-    this.endpoint.handleReserved(until);
+  #reserve({ untilNs, spans }: { untilNs: number; spans: readonly StampSpan[] }): void {
+    this.#sealed = spans;
+    this.endpoint.handleReserved(untilNs);
   }
 
   #visit(code: number, packet: SlabCursor): void {
@@ -447,7 +448,7 @@ export class Host implements StoreSink {
     row.lastError = reason;
   }
 
-  #endpoint(config: ProtocolConfig, sealedUntilNs: number): Endpoint {
+  #endpoint(config: ProtocolConfig, sealed: readonly StampSpan[]): Endpoint {
     return new Endpoint({
       now: this.#world.now,
       wallNs: this.wallNs,
@@ -458,7 +459,7 @@ export class Host implements StoreSink {
         refusal: () => undefined,
       },
       config,
-      sealedUntilNs,
+      sealed,
     });
   }
 }

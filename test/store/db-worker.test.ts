@@ -46,14 +46,15 @@ test("rows are leased, settled and acknowledged through the ports", async (t) =>
         sentAt: new Float64Array(0),
         nextAttemptAt: new Float64Array(0),
       },
+      givenBack: [],
       failed: [],
     },
   });
   const settled = await store.next("settled");
 
   assert.deepEqual(
-    [opened.schemaVersion, opened.migrated, opened.recoveredRows, opened.sealedUntil],
-    [SCHEMA_VERSION, false, 0, 0n],
+    [opened.schemaVersion, opened.migrated, opened.recoveredRows, opened.sealed],
+    [SCHEMA_VERSION, false, 0, []],
   );
   assert.equal(rows.length, 10);
   assert.equal(settled.rows, 10);
@@ -115,7 +116,7 @@ test("while another process holds the lock jobs fail as busy, in order, and work
   db.exec("BEGIN IMMEDIATE");
 
   store.store([1]);
-  store.send({ kind: "reserve", stamp: 5n });
+  store.send({ kind: "reserve", stamp: 5n, spans: [] });
   const { kind: _, ...first } = await store.next("failed");
   const { kind: __, ...second } = await store.next("failed");
   db.exec("COMMIT");
@@ -144,51 +145,103 @@ test("a full disk fails the job and not the store", async (t) => {
   assert.deepEqual(outcomesOf((await store.next("stored")).batch), Array(3).fill(STORED.inserted));
 });
 
-test("reserved stamps only rise and survive a restart", async (t) => {
+/** Spans of stamps of this year and of one far ahead: doubles, exact to 256 ns. */
+const SEALED = [
+  { fromNs: 1_760_000_000_000_000_000, untilNs: 1_760_000_002_000_000_000 },
+  { fromNs: 2 ** 61 + 256, untilNs: 2 ** 61 + 512 },
+];
+
+test("reserved stamps are on disk once it is said, and survive a restart", async (t) => {
   const first = new RunningStore(t);
   await first.opened();
-  for (const stamp of [2n ** 61n + 1n, 5n]) {
-    first.send({ kind: "reserve", stamp });
-    assert.equal((await first.next("reserved")).stamp, stamp);
-  }
+  first.send({ kind: "reserve", stamp: 7n, spans: SEALED });
+  assert.equal((await first.next("reserved")).stamp, 7n);
   await first.control.call("close", []);
 
   const second = new RunningStore(t, first.path);
-  assert.equal((await second.opened()).sealedUntil, 2n ** 61n + 1n);
+  assert.deepEqual((await second.opened()).sealed, SEALED);
 });
 
-test("a clean stop leaves the last stamp sealed in place of the reservation, and never a later one", async (t) => {
+test("a clean stop leaves what was sealed in place of the reservation", async (t) => {
   const path = join(temporaryFolder(t), "queue.db");
+  const [early, late] = [SEALED.slice(0, 1), SEALED.slice(1)];
   const ends = [
-    { reserved: 900n, sealed: 700n, left: 700n },
-    { reserved: 800n, sealed: 2_000n, left: 800n },
-    { reserved: 900n, sealed: undefined, left: 900n },
+    { reserved: SEALED, sealed: early, left: early },
+    { reserved: SEALED, sealed: undefined, left: SEALED },
+    { reserved: late, sealed: [], left: [] },
   ];
-  let before = 0n;
+  let before: typeof SEALED = [];
   for (const { reserved, sealed, left } of ends) {
     const store = new RunningStore(t, path);
-    assert.equal((await store.opened()).sealedUntil, before);
-    store.send({ kind: "reserve", stamp: reserved });
+    assert.deepEqual((await store.opened()).sealed, before);
+    store.send({ kind: "reserve", stamp: 7n, spans: reserved });
     await store.next("reserved");
     await store.control.call("close", [sealed]);
     before = left;
   }
 
-  assert.equal((await new RunningStore(t, path).opened()).sealedUntil, 900n);
+  assert.deepEqual((await new RunningStore(t, path).opened()).sealed, []);
 });
 
 test("a stop that finds the file locked leaves the reservation", async (t) => {
   const store = new RunningStore(t);
   await store.opened();
-  store.send({ kind: "reserve", stamp: 900n });
+  store.send({ kind: "reserve", stamp: 7n, spans: SEALED });
   await store.next("reserved");
   const db = outside(t, store.path);
   db.exec("BEGIN IMMEDIATE");
 
-  await store.control.call("close", [700n]);
+  await store.control.call("close", [[]]);
   db.exec("COMMIT");
 
-  assert.equal((await new RunningStore(t, store.path).opened()).sealedUntil, 900n);
+  assert.deepEqual((await new RunningStore(t, store.path).opened()).sealed, SEALED);
+});
+
+test("the one bound of an earlier version counts for everything below it, and is read once", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  await store.control.call("close", []);
+  const db = outside(t, store.path);
+  const until = 1_760_000_000_000_000_000;
+  db.exec(`INSERT INTO meta VALUES ('sealed_until', ${until})`);
+
+  const second = new RunningStore(t, store.path);
+  const { sealed } = await second.opened();
+  await second.control.call("close", []);
+
+  assert.deepEqual(sealed, [{ fromNs: 0, untilNs: until }]);
+  const keys = db.prepare("SELECT key FROM meta WHERE key LIKE 'sealed%'").pluck().all();
+  assert.deepEqual(keys, ["sealed_stamps"]);
+  assert.deepEqual((await new RunningStore(t, store.path).opened()).sealed, sealed);
+});
+
+test("sealed stamps that nobody can read count as all time up to now", async (t) => {
+  for (const text of ["{", "[[2,1]]", '[["1",2]]', "7"]) {
+    const store = new RunningStore(t);
+    await store.opened();
+    await store.control.call("close", []);
+    const db = outside(t, store.path);
+    db.prepare("INSERT INTO meta VALUES ('sealed_stamps', ?)").run(text);
+
+    const { sealed } = await new RunningStore(t, store.path).opened();
+
+    assert.equal(sealed.length, 1, text);
+    assert.equal(sealed[0]?.fromNs, 0);
+    assert.ok(Math.abs((sealed[0]?.untilNs ?? 0) / 1e6 - Date.now()) < 60_000, text);
+  }
+});
+
+test("every start writes, so that what a killed run left unsynced is synced before it is relied upon", async (t) => {
+  const first = new RunningStore(t);
+  await first.opened();
+  const db = outside(t, first.path);
+  await first.control.call("close", []);
+  const version = (): unknown => db.pragma("data_version", { simple: true });
+  const before = version();
+
+  await new RunningStore(t, first.path).opened();
+
+  assert.notEqual(version(), before);
 });
 
 test("what keeps the database from opening comes back as data", async (t) => {

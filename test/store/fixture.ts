@@ -111,6 +111,7 @@ export class StoreUnderTest {
     this.settler = new Settler(this.db, this.outbox.lanes, now);
     this.retention = new Retention(this.db, {
       now,
+      monotonic: () => this.monotonic,
       report,
       ...(options.tombstonesMax === undefined ? {} : { tombstonesMax: options.tombstonesMax }),
     });
@@ -212,6 +213,7 @@ export class StoreUnderTest {
         sentAt: Float64Array.from(waiting, () => this.now),
         nextAttemptAt: Float64Array.from(waiting, () => this.now + 5_000),
       },
+      givenBack: [],
       failed: (outcome.failed ?? []).map(({ id, generation, why }) => ({
         rowId: id,
         generation,

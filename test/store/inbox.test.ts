@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { STORED } from "../../src/shared/runtime/inbound-batch.js";
+import { Retention } from "../../src/workers/retention.js";
 import { DAY_MS, idOf, payloadOf, StoreUnderTest } from "./fixture.js";
 
 const { inserted, known, conflict, reflected, quota } = STORED;
@@ -129,14 +130,52 @@ test("tombstones go after eight days, and not before", (t) => {
   store.store([{ id: ID }]);
   store.outside.exec("DELETE FROM inbound_messages");
 
-  store.now += 8 * DAY_MS - 1_000;
+  pass(store, 8 * DAY_MS - 1_000);
   while (store.retention.step(100));
   assert.equal(store.read("SELECT count(*) FROM tombstones"), 1);
-  store.now += 2_000;
+  pass(store, 2_000);
   while (store.retention.step(100));
 
   assert.equal(store.read("SELECT count(*) FROM tombstones"), 0);
   assert.deepEqual(store.store([{ id: ID }]), [inserted]);
+});
+
+test("a clock that was years behind and is set right makes no tombstone old, a restart later neither", (t) => {
+  const store = new StoreUnderTest(t);
+  store.store([{ id: ID }]);
+  store.outside.exec("DELETE FROM inbound_messages");
+  store.outside.exec("UPDATE tombstones SET deleted_at = '1970-01-01T00:00:09.000'");
+  const rightNow = store.now;
+  store.now = 10_000;
+  let retention = newRetention(store);
+
+  store.now = rightNow;
+  while (retention.step(100));
+  pass(store, 8 * DAY_MS - 1_000);
+  retention = newRetention(store);
+  while (retention.step(100));
+  assert.deepEqual(store.store([{ id: ID }]), [known]);
+  pass(store, 2_000);
+  while (retention.step(100));
+
+  assert.equal(store.read("SELECT count(*) FROM tombstones"), 0);
+});
+
+test("a clock that ran years ahead for a while does not keep tombstones for years", (t) => {
+  const store = new StoreUnderTest(t);
+  store.store([{ id: ID }]);
+  store.outside.exec("DELETE FROM inbound_messages");
+  const retention = newRetention(store);
+  store.now += 3_650 * DAY_MS;
+  while (retention.step(100));
+  assert.equal(store.read("SELECT count(*) FROM tombstones"), 1);
+
+  store.now -= 3_650 * DAY_MS;
+  while (retention.step(100));
+  pass(store, 8 * DAY_MS + 1_000);
+  while (retention.step(100));
+
+  assert.equal(store.read("SELECT count(*) FROM tombstones"), 0);
 });
 
 test("too many tombstones of one peer cost its oldest, counted and reported once", (t) => {
@@ -216,3 +255,17 @@ test("hostile text in scope and source is data", (t) => {
   assert.deepEqual(store.store([{ id: ID, scope, source: "a'\"; --" }]), [inserted]);
   assert.equal(store.read("SELECT peer FROM inbound_messages"), scope);
 });
+
+/** Time passes, and both clocks see it. */
+function pass(store: StoreUnderTest, ms: number): void {
+  store.now += ms;
+  store.monotonic += ms;
+}
+
+/** As a start of the daemon makes it. */
+const newRetention = (store: StoreUnderTest): Retention =>
+  new Retention(store.db, {
+    now: () => store.now,
+    monotonic: () => store.monotonic,
+    report: () => {},
+  });

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Reporter } from "../../src/workers/reporter.js";
+import { Reporter } from "../../src/shared/runtime/reporter.js";
 
 const SPAN_MS = 10_000;
 const PASS = 5;

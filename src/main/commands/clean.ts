@@ -54,7 +54,9 @@ export const cleanCommand = defineCommand({
   positionals: [0, 1],
   epilogue:
     "AGE is a number and s, m, h, d or w: 30s, 15m, 24h, 7d, 4w. Deleted are outbound messages that " +
-    "are acknowledged or send_failed, and inbound ones that are ack_sent or ack_failed and were read.",
+    "are acknowledged or send_failed, and inbound ones that are ack_sent or ack_failed and were read. " +
+    "Large messages that are still arriving lie in the folder -spool beside the database and are the " +
+    "daemon's: it removes what nobody went on with for eight days.",
   run,
 });
 

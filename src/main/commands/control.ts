@@ -6,6 +6,9 @@ import { fileURLToPath } from "node:url";
 import { DaemonError, EXIT, type ExitCode } from "../../shared/base/errors.js";
 import type { Connection } from "../../shared/store/driver.js";
 import { openDatabase } from "../../shared/store/open.js";
+import { parseTime } from "../../shared/store/text-time.js";
+import { type PeerRow, readPeerRows } from "../client/peer-rows.js";
+import { type SpoolContent, spoolContent, spoolSentence } from "../client/spool-folder.js";
 import { type ConfigInput, loadPlaces, type Places } from "../config.js";
 import { startDetached } from "../detach.js";
 import { type DaemonPlace, findDaemon, pollDaemon, stopDaemon } from "../instance.js";
@@ -106,18 +109,68 @@ async function status({ options }: Arguments<typeof STATUS_OPTIONS>, io: Io): Pr
   const places = loadPlaces(inputOf(options, io));
   const holder = findDaemon(placeOf(places));
   const queue = existsSync(places.db) ? queueOf(places.db) : undefined;
+  const spool = spoolOf(places.db);
+  const peers = peersOf(places.db);
   if (options.json) {
     const since =
       holder?.startedAtMs === undefined ? null : new Date(holder.startedAtMs).toISOString();
     const daemon = holder === undefined ? null : { pid: holder.pid, since };
-    const found = { v: 1, running: holder !== undefined, daemon, database: places.db, queue };
-    await io.write(`${JSON.stringify({ ...found, queue: queue ?? null }, undefined, 2)}\n`);
+    const found = { v: 1, running: holder !== undefined, daemon, database: places.db };
+    const waits = { queue: queue ?? null, spool: spool ?? null, peers };
+    await io.write(`${JSON.stringify({ ...found, ...waits }, undefined, 2)}\n`);
   } else {
     await io.write(`${runningLine(holder)}\n`);
     if (queue === undefined) await io.write(`no database at ${places.db} yet\n`);
     else for (const line of queueLines(queue)) await io.write(`${line}\n`);
+    if (spool !== undefined && spool.files > 0) await io.write(`spool: ${spoolSentence(spool)}\n`);
+    for (const peer of peers) await io.write(`${peerLine(peer, Date.now())}\n`);
   }
   return holder === undefined ? EXIT.unreachable : EXIT.done;
+}
+
+/** What `doctor` finds wrong with the folder is not for here. */
+function spoolOf(database: string): SpoolContent | undefined {
+  try {
+    return spoolContent(database, Date.now());
+  } catch (error) {
+    if (error instanceof DaemonError) return undefined;
+    throw error;
+  }
+}
+
+interface SessionLine {
+  readonly name: string;
+  readonly sessionSince: string;
+  readonly lastHandshakeAt: string | null;
+  readonly endpoint: string | null;
+  readonly skewMs: number | null;
+}
+
+/** Peers with which there was a session, as the daemon noted them; `peer status` says more. */
+function peersOf(database: string): readonly SessionLine[] {
+  const line = (row: PeerRow): readonly SessionLine[] => {
+    const { name, sessionSince, lastHandshakeAt, endpoint, skewMs } = row;
+    if (name === undefined || sessionSince === undefined) return [];
+    return [
+      {
+        name,
+        sessionSince,
+        lastHandshakeAt: lastHandshakeAt ?? null,
+        endpoint: endpoint ?? null,
+        skewMs: skewMs ?? null,
+      },
+    ];
+  };
+  return [...readPeerRows(database).values()].flatMap(line);
+}
+
+function peerLine({ name, lastHandshakeAt, endpoint }: SessionLine, wallMs: number): string {
+  const at = parseTime(lastHandshakeAt);
+  const handshake =
+    at === undefined
+      ? "no handshake noted"
+      : `last handshake ${Math.max(0, Math.round((wallMs - at) / 1_000))} s ago`;
+  return `peer ${name}: ${handshake}${endpoint === null ? "" : `, at ${endpoint}`}`;
 }
 
 function runningLine(holder: ReturnType<typeof findDaemon>): string {

@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { DaemonError, EXIT, type ExitCode, reasonOf } from "../../shared/base/errors.js";
 import { sqliteVersion } from "../../shared/store/driver.js";
 import { integrityFindings, openDatabase } from "../../shared/store/open.js";
+import { spoolContent, spoolFolder, spoolSentence } from "../client/spool-folder.js";
 import { type Config, loadConfig } from "../config.js";
 import { lockHolder } from "../instance.js";
 import { checkNodeVersion } from "../process.js";
@@ -13,6 +14,7 @@ import { defineCommand } from "./command.js";
 import { DAEMON_OPTIONS } from "./daemon-options.js";
 import { keyFindings } from "./doctor-keys.js";
 import type { Io } from "./io.js";
+import { quoted } from "./printable.js";
 
 type Verdict = "ok" | "note" | "trouble";
 
@@ -30,7 +32,7 @@ const NODE_RECOMMENDED = [22, 14] as const;
 
 export const doctorCommand = defineCommand({
   name: "doctor",
-  summary: "check this host: Node, modules, files, port, clock, buffers, database",
+  summary: "check this host: Node, modules, files, keys, peers, port, clock, buffers, database",
   usage: "",
   options: { ...DAEMON_OPTIONS, json: { kind: "flag", summary: "print the findings as JSON" } },
   positionals: [0, 0],
@@ -62,7 +64,7 @@ async function examine(
     findings.push(trouble("configuration", error));
   }
   if (config !== undefined) {
-    findings.push(await port(config), database(config), ...keyFindings(config));
+    findings.push(await port(config), database(config), ...spool(config), ...keyFindings(config));
   }
   findings.push(await buffers(), clock(), memoryLock());
   return findings;
@@ -152,6 +154,29 @@ function database(config: Config): Finding {
     }
   } catch (error) {
     return trouble(about, error);
+  }
+}
+
+/** Nothing where no large message ever came. */
+function spool(config: Config): readonly Finding[] {
+  const about = "spool";
+  try {
+    const content = spoolContent(config.db, Date.now());
+    if (content === undefined) return [];
+    const found = spoolSentence(content);
+    const { strangers } = content;
+    if (strangers.length === 0) return [{ about, verdict: "ok", found }];
+    const named = strangers.slice(0, 3).map(quoted).join(", ");
+    return [
+      {
+        about,
+        verdict: "note",
+        found: `${found}; besides, what is none of the daemon's (${strangers.length}): ${named}`,
+        remedy: `look at them; ${spoolFolder(config.db)} is the daemon's alone`,
+      },
+    ];
+  } catch (error) {
+    return [trouble(about, error)];
   }
 }
 

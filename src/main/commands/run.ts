@@ -3,8 +3,16 @@
 
 import { DaemonError, EXIT, type ExitCode, reasonOf } from "../../shared/base/errors.js";
 import { NS_PER_MS } from "../../shared/base/units.js";
+import { suspectUntil } from "../../shared/protocol/sealed-stamps.js";
 import { READY_MESSAGE } from "../client/child-daemon.js";
-import { type Config, type ConfigInput, loadConfig, reloadConfig, wipeSecrets } from "../config.js";
+import {
+  type Config,
+  type ConfigInput,
+  loadConfig,
+  reloadConfig,
+  wipeReadKeys,
+  wipeSecrets,
+} from "../config.js";
 import { Daemon } from "../daemon.js";
 import { daemonSettings } from "../daemon-settings.js";
 import { isDetached, reportFailure, reportReady } from "../detach.js";
@@ -89,14 +97,14 @@ class Service {
       this.#pidFile?.remove();
       throw error;
     });
-    this.#forgetSecrets();
+    wipeReadKeys(this.#config);
     this.#afterStart(daemon, warnings);
-    const deafMs = Number(opened.sealedUntil) / NS_PER_MS - Date.now();
-    if (deafMs > DEAF_MS_MAX) {
+    const deafUntilMs = (suspectUntil(opened.sealed, Date.now() * NS_PER_MS) ?? 0) / NS_PER_MS;
+    if (deafUntilMs - Date.now() > DEAF_MS_MAX) {
       this.#log?.error(
         "the clock was set back: acknowledgements are not believed until it is past",
         {
-          until: new Date(Number(opened.sealedUntil) / NS_PER_MS).toISOString(),
+          until: new Date(deafUntilMs).toISOString(),
         },
       );
     }
@@ -201,7 +209,7 @@ class Service {
       await daemon.reload(daemonSettings(config));
       wipeSecrets(this.#config);
       this.#config = config;
-      this.#forgetSecrets();
+      wipeReadKeys(config);
       log?.warn("reloaded", { changed: changed.join(", ") || "nothing" });
       if (restartOnly.length > 0) {
         log?.warn("these settings need a restart and were left alone", {
@@ -213,12 +221,6 @@ class Service {
       log?.error("nothing was reloaded; the daemon goes on as before", failure);
     }
     void notifySystemd("READY");
-  }
-
-  /** What no reload can read again stays in this process's memory; everything else is wiped. */
-  #forgetSecrets(): void {
-    const { secretOrigin } = this.#config;
-    if (secretOrigin !== "flag" && secretOrigin !== "environment") wipeSecrets(this.#config);
   }
 
   async #fatal(error: DaemonError): Promise<void> {

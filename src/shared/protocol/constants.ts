@@ -59,6 +59,13 @@ export const RETRY_JITTER_SHARE = 0.2;
 /** Room in front of "now" for which sealing is made durable at once, ns. Bounds the deaf time for
  * ACKs after a crash. */
 export const SEAL_RESERVE_NS = 2 * NS_PER_SECOND;
+/** Wait after a reservation that the store could not make, ns. Source: ours; the store's own pause. */
+export const SEAL_RESERVE_RETRY_NS = 250 * NS_PER_MS;
+/** Spans of stamps that may have been sealed, on disk and in memory; the closest two are joined. */
+export const SEALED_SPANS_MAX = 16;
+/** Wall time in which nothing was sealed, beyond which a new span begins, ns. Shorter steps of the
+ * clock are bridged, and cost as much time without ACKs should it go back. */
+export const SEALED_GAP_NS = 60 * NS_PER_SECOND;
 /** A wall clock that fell by more than this was set back, ns; less is slewing. */
 export const CLOCK_STEP_NS = NS_PER_SECOND;
 

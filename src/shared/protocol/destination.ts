@@ -26,6 +26,8 @@ export class Destination {
   refusal: string | undefined;
   ring: number = NO_RING;
   affinity = 0;
+  /** Its rows go in sessions by now: what is left of them here goes back to the table. */
+  elsewhere = false;
   /** Tickets in flight. */
   inFlight = 0;
   /** Set while the destination is down: the probe number, from 1. */
@@ -68,6 +70,11 @@ export class Destination {
     if (limit === this.#announced || (near && limit > WINDOW_ROWS_DOWN)) return undefined;
     this.#announced = limit;
     return limit;
+  }
+
+  /** Somebody else said meanwhile how many rows may be out. */
+  forgetAnnounced(): void {
+    this.#announced = 0;
   }
 
   /** First wait for an ACK: four deviations beyond the smoothed round trip. Source: RFC 6298. */

@@ -33,6 +33,7 @@ export class Destinations {
   /** Host names to look up, each once. */
   #wanted = new Set<string>();
   #silent = new Set<Destination>();
+  #isElsewhere: (name: string, port: number) => boolean = () => false;
 
   constructor(rings: Rings, reach: Reach) {
     this.#rings = rings;
@@ -62,6 +63,7 @@ export class Destinations {
     const destination = new Destination(index, name, port, now);
     this.#all[index] = destination;
     this.#byName.set(key, destination);
+    destination.elsewhere = this.#isElsewhere(name, port);
     this.#locate(destination);
     this.changed(destination);
     return destination;
@@ -81,6 +83,18 @@ export class Destinations {
     else this.#silent.delete(destination);
   }
 
+  /** Which destinations, as rows spell them, are not ours: looked at anew with each call. */
+  divert(isElsewhere: (name: string, port: number) => boolean): void {
+    this.#isElsewhere = isElsewhere;
+    for (const destination of this.#byName.values()) {
+      const before = destination.elsewhere;
+      destination.elsewhere = isElsewhere(destination.name, destination.port);
+      if (!before || destination.elsewhere) continue;
+      destination.forgetAnnounced();
+      this.changed(destination);
+    }
+  }
+
   /** A destination that stays silent may have moved: its name is looked up once more. */
   resolveAgain(destination: Destination): void {
     const host = this.#hostOf(destination);
@@ -91,7 +105,7 @@ export class Destinations {
   pollLimit(): Limit | undefined {
     for (const destination of this.#changed) {
       this.#changed.delete(destination);
-      const rowsMax = destination.announce();
+      const rowsMax = destination.elsewhere ? undefined : destination.announce();
       if (rowsMax !== undefined) {
         return { address: destination.name, port: destination.port, rowsMax };
       }

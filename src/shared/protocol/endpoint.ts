@@ -5,13 +5,15 @@
 import { assert } from "../base/assert.js";
 import type { DropReason } from "../base/errors.js";
 import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../base/units.js";
-import { SEAL_RESERVE_NS } from "./constants.js";
+import { SEAL_RESERVE_RETRY_NS } from "./constants.js";
 import { SourceBudgets } from "./cpu-budget.js";
 import { Destinations, type Limit, type Reach } from "./destinations.js";
 import { Inbound } from "./inbound.js";
-import { type LeaseOrder, Outbound, type RetryPolicy } from "./outbound.js";
+import { Outbound } from "./outbound.js";
+import type { LeaseOrder, RetryPolicy } from "./outbound-order.js";
 import { Pacer } from "./pacer.js";
 import { type RingConfig, Rings } from "./rings.js";
+import { SealedStamps, type StampSpan } from "./sealed-stamps.js";
 import type { Settlement, SettlementQueue } from "./settlement.js";
 import {
   type LeasedRows,
@@ -47,13 +49,11 @@ export class Endpoint {
   readonly inbound: Inbound;
   readonly #outbound: Outbound;
   #now: Nanoseconds;
-  /** Stamps up to here are durable as "may have been sealed". */
-  #reservedNs: number;
-  /** The last stamp that this run, or an earlier one, may have sealed. */
-  #sealedNs: number;
+  readonly #stamps: SealedStamps;
   #sealing = true;
   #reserving = false;
   #wantsReserve = false;
+  #reserveAt: Nanoseconds;
   #expireAt: Nanoseconds;
 
   constructor(options: {
@@ -64,14 +64,14 @@ export class Endpoint {
     readonly uniform: () => number;
     readonly reach: Reach;
     readonly config: ProtocolConfig;
-    /** Last stamp that an earlier run may have sealed, ns since the epoch. */
-    readonly sealedUntilNs: number;
+    /** Stamps that earlier runs may have sealed, as the store kept them. */
+    readonly sealed: readonly StampSpan[];
   }) {
     const { now, wallNs, seeds, config } = options;
     this.#now = now;
     this.#expireAt = now;
-    this.#reservedNs = options.sealedUntilNs;
-    this.#sealedNs = options.sealedUntilNs;
+    this.#reserveAt = now;
+    this.#stamps = new SealedStamps(options.sealed);
     this.#rings = new Rings(config.rings);
     this.#destinations = new Destinations(this.#rings, options.reach);
     this.#pacer = new Pacer({ ratePerSecond: config.ratePerSecond, burst: config.burst, now });
@@ -89,7 +89,7 @@ export class Endpoint {
       seeds,
       rings: this.#rings,
       budgets: this.#budgets,
-      sealedUntilNs: options.sealedUntilNs,
+      stamps: this.#stamps,
     });
     this.#destinations.watchPeers();
     this.#outbound = new Outbound({
@@ -141,6 +141,20 @@ export class Endpoint {
     this.#outbound.inFlightElsewhere = rows;
   }
 
+  /**
+   * Which destinations, as rows spell them, go in sessions: rows of theirs go back to the table now,
+   * and those that still come from it too.
+   */
+  divert(
+    now: Nanoseconds,
+    wallNs: number,
+    isElsewhere: (address: string, port: number) => boolean,
+  ): void {
+    this.#advance(now);
+    this.#destinations.divert(isElsewhere);
+    this.#outbound.handleDiverted(now, wallNs);
+  }
+
   /** Outcomes that wait for the store. */
   get settlementsQueued(): number {
     return this.#outbound.settlements.size;
@@ -175,9 +189,11 @@ export class Endpoint {
     this.#advance(now);
     const refused = this.inbound.believe(now, wallNs, packet);
     if (refused !== undefined) return refused;
-    this.#outbound.handleHeard(now, packet.address);
-    if (!ack) return this.inbound.handleMessage(packet, store);
-    if (this.inbound.suspect(packet)) return "reflected";
+    const suspect = this.inbound.suspect(packet);
+    if (suspect && ack) return "reflected";
+    // What may be our own is no sign of life of anybody, and wakes nothing.
+    if (!suspect) this.#outbound.handleHeard(now, packet.address);
+    if (!ack) return this.inbound.handleMessage(packet, suspect, store);
     return this.#outbound.handleAck(now, packet);
   }
 
@@ -214,15 +230,16 @@ export class Endpoint {
     }
   }
 
-  /** Stamps up to this one are durable as "may have been sealed". */
+  /** What {@link pollReserve} gave is durable. */
   handleReserved(untilNs: number): void {
     this.#reserving = false;
-    this.#reservedNs = Math.max(this.#reservedNs, untilNs);
+    this.#stamps.reserved(untilNs);
   }
 
-  /** The store could not reserve; it will be asked again. */
+  /** The store could not reserve; it will be asked again in a while. */
   handleReserveFailed(): void {
     this.#reserving = false;
+    this.#reserveAt = nanoseconds(this.#now + SEAL_RESERVE_RETRY_NS);
   }
 
   handleTimeout(now: Nanoseconds, wallNs: number): void {
@@ -240,22 +257,22 @@ export class Endpoint {
   pollSeal(now: Nanoseconds, wallNs: number, sink: SealSink): boolean {
     if (!this.#sealing) return false;
     if (this.inbound.acks.size === 0 && !this.#outbound.ready) return false;
-    if (wallNs > this.#reservedNs - SEAL_RESERVE_NS / 2) this.#wantsReserve = true;
-    if (wallNs > this.#reservedNs) return false;
+    if (this.#stamps.isShort(wallNs)) this.#wantsReserve = true;
+    if (!this.#stamps.admits(wallNs)) return false;
     if (!this.inbound.pollAck(wallNs, sink) && !this.#outbound.pollSeal(now, wallNs, sink)) {
       return false;
     }
-    this.#sealedNs = Math.max(this.#sealedNs, wallNs);
+    this.#stamps.sealed(wallNs);
     return true;
   }
 
   /**
-   * Seals nothing from here on. Returns the last stamp that this run or an earlier one may have
-   * sealed, ns since the epoch: what may be made durable in place of the reservation.
+   * Seals nothing from here on. Returns the stamps that this run or an earlier one may have sealed:
+   * what may be made durable in place of the reservation.
    */
-  endSealing(): number {
+  endSealing(): readonly StampSpan[] {
     this.#sealing = false;
-    return this.#sealedNs;
+    return this.#stamps.ended();
   }
 
   pollLease(): LeaseOrder | undefined {
@@ -270,12 +287,13 @@ export class Endpoint {
     return this.#destinations.pollResolve();
   }
 
-  /** Wall ns up to which the store should make sealing durable; undefined when there is room. */
-  pollReserve(wallNs: number): number | undefined {
-    if (!this.#wantsReserve || this.#reserving) return undefined;
+  /** Stamps that the store should make durable before any of them is sealed; undefined: enough are. */
+  pollReserve(wallNs: number): ReturnType<SealedStamps["reserve"]> | undefined {
+    if (!this.#wantsReserve || this.#reserving || this.#now < this.#reserveAt) return undefined;
     this.#wantsReserve = false;
+    if (!this.#sealing) return undefined;
     this.#reserving = true;
-    return wallNs + SEAL_RESERVE_NS;
+    return this.#stamps.reserve(wallNs);
   }
 
   /** Outcomes for the store, when there are any. */
@@ -283,8 +301,10 @@ export class Endpoint {
     return this.#outbound.settlements.size > 0 ? this.#outbound.settlements.take() : undefined;
   }
 
+  /** Earliest instant at which time alone moves something; `now` is that of the last pollSeal. */
   pollDeadline(now: Nanoseconds): Nanoseconds {
-    return this.#outbound.pollDeadline(now);
+    const at = this.#outbound.pollDeadline(now);
+    return this.#wantsReserve && !this.#reserving && this.#reserveAt < at ? this.#reserveAt : at;
   }
 
   #advance(now: Nanoseconds): void {

@@ -10,6 +10,7 @@ import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, NONCE_ENTRIES_MAX } from "./con
 import type { SourceBudgets } from "./cpu-budget.js";
 import { NonceMemory } from "./nonce-memory.js";
 import { addressAffinity, type Rings } from "./rings.js";
+import type { SealedStamps } from "./sealed-stamps.js";
 import {
   NO_RING,
   type OpenedPacket,
@@ -28,7 +29,7 @@ export class Inbound {
   readonly #budgets: SourceBudgets;
   readonly #sealed: NonceMemory;
   readonly #opened: NonceMemory;
-  readonly #sealedUntilNs: number;
+  readonly #stamps: SealedStamps;
 
   constructor(options: {
     readonly wallNs: number;
@@ -36,13 +37,12 @@ export class Inbound {
     readonly seeds: readonly [number, number];
     readonly rings: Rings;
     readonly budgets: SourceBudgets;
-    /** Last stamp that an earlier run may have sealed, ns since the epoch. */
-    readonly sealedUntilNs: number;
+    readonly stamps: SealedStamps;
   }) {
     this.gate = new StampGate(options);
     this.#rings = options.rings;
     this.#budgets = options.budgets;
-    this.#sealedUntilNs = options.sealedUntilNs;
+    this.#stamps = options.stamps;
     this.#sealed = new NonceMemory({ entriesMax: NONCE_ENTRIES_MAX, seeds: options.seeds });
     this.#opened = new NonceMemory({ entriesMax: NONCE_ENTRIES_MAX, seeds: options.seeds });
   }
@@ -58,8 +58,9 @@ export class Inbound {
   ): DropReason | undefined {
     if (datagram.length < DATAGRAM_BYTES_MIN) return "too_short";
     if (datagram.length > DATAGRAM_BYTES_MAX) return "too_long";
-    if (this.#sealed.has(datagram, 0)) return "reflected";
-    if (this.#opened.has(datagram, 0)) return "replayed";
+    const hash = this.#opened.hashOf(datagram, 0);
+    if (this.#sealed.has(datagram, 0, hash)) return "reflected";
+    if (this.#opened.has(datagram, 0, hash)) return "replayed";
     if (!store.accepting) return "store_queue_full";
     const peer = this.#rings.ofSource(address, port);
     const shared = this.#rings.shared;
@@ -82,27 +83,28 @@ export class Inbound {
     const peer = this.#rings.ofSource(packet.address, packet.port);
     const keys = this.#rings.keysOf(peer, this.#rings.shared);
     this.#budgets.authenticated(now, packet.address, packet.datagramLength, keys);
+    this.#observe(wallNs);
     const refused = this.gate.check(packet.stampHigh, packet.stampLow, wallNs);
     if (refused !== undefined) return refused;
     // What we sealed was known before it left, so handleDatagram saw it; a copy may have come since.
-    if (this.#opened.has(packet.bytes, packet.nonceAt)) return "replayed";
+    const { bytes, nonceAt } = packet;
+    const hash = this.#opened.hashOf(bytes, nonceAt);
+    if (this.#opened.has(bytes, nonceAt, hash)) return "replayed";
     const stampNs = stampNanoseconds(packet.stampHigh, packet.stampLow);
     const until = nanoseconds(this.gate.rememberUntil(stampNs));
-    if (!this.#opened.remember(nanoseconds(wallNs), until, packet.bytes, packet.nonceAt)) {
-      return "nonce_memory_full";
-    }
-    return undefined;
+    const remembered = this.#opened.remember(nanoseconds(wallNs), until, bytes, nonceAt, hash);
+    return remembered ? undefined : "nonce_memory_full";
   }
 
-  /** True when an earlier run of ours may have sealed this stamp: the clock went back since. */
+  /** True when we may have sealed it ourselves, and forgotten: the clock went back since. */
   suspect(packet: OpenedPacket): boolean {
-    return stampNanoseconds(packet.stampHigh, packet.stampLow) <= this.#sealedUntilNs;
+    return this.#stamps.isSuspect(stampNanoseconds(packet.stampHigh, packet.stampLow));
   }
 
   /** Hands a believed message to the store. */
-  handleMessage(packet: OpenedPacket, store: StoreSink): DropReason | undefined {
+  handleMessage(packet: OpenedPacket, suspect: boolean, store: StoreSink): DropReason | undefined {
     const scope = this.#rings.scope(packet.ring);
-    return store.append(packet, scope, this.suspect(packet)) ? undefined : "store_queue_full";
+    return store.append(packet, scope, suspect) ? undefined : "store_queue_full";
   }
 
   /** Queues the ACK of a record whose transaction is committed and synced. No other caller. */
@@ -131,8 +133,12 @@ export class Inbound {
 
   /** Forgets nonces whose stamps the gate refuses by now. */
   expire(wallNs: number): void {
-    this.gate.observe(wallNs);
+    this.#observe(wallNs);
     this.#sealed.expire(nanoseconds(wallNs));
     this.#opened.expire(nanoseconds(wallNs));
+  }
+
+  #observe(wallNs: number): void {
+    if (this.gate.observe(wallNs)) this.#stamps.setBack();
   }
 }

@@ -49,12 +49,23 @@ export class NonceMemory {
     return this.#generations.length;
   }
 
-  has(bytes: Uint8Array, at: number): boolean {
+  /** Hash of the nonce at `at`: the same in every memory of the same seeds. */
+  hashOf(bytes: Uint8Array, at: number): number {
+    return hashWords(
+      this.#seeds,
+      wordAt(bytes, at),
+      wordAt(bytes, at + 4),
+      wordAt(bytes, at + 8),
+      0,
+    );
+  }
+
+  /** `hash`: what {@link hashOf} says of it. */
+  has(bytes: Uint8Array, at: number, hash: number = this.hashOf(bytes, at)): boolean {
     if (this.#size === 0) return false;
     const a = wordAt(bytes, at);
     const b = wordAt(bytes, at + 4);
     const c = wordAt(bytes, at + 8);
-    const hash = hashWords(this.#seeds, a, b, c, 0);
     for (const generation of this.#generations) {
       if (generation.has(hash, a, b, c)) return true;
     }
@@ -62,14 +73,19 @@ export class NonceMemory {
   }
 
   /** Remembers the nonce until `until` has passed; false, and nothing changed, without room. */
-  remember(now: Nanoseconds, until: Nanoseconds, bytes: Uint8Array, at: number): boolean {
+  remember(
+    now: Nanoseconds,
+    until: Nanoseconds,
+    bytes: Uint8Array,
+    at: number,
+    hash: number = this.hashOf(bytes, at),
+  ): boolean {
     const isFull = this.#size >= this.#entriesMax;
     if (isFull || this.#generations.length >= GENERATIONS_MAX) this.expire(now);
     if (this.#size >= this.#entriesMax) return false;
     const a = wordAt(bytes, at);
     const b = wordAt(bytes, at + 4);
     const c = wordAt(bytes, at + 8);
-    const hash = hashWords(this.#seeds, a, b, c, 0);
     const generation = this.#generationFor(now, until);
     if (generation.add(hash, a, b, c, this.#seeds)) this.#size += 1;
     return true;

@@ -18,30 +18,22 @@ import {
 import type { Destination } from "./destination.js";
 import type { Destinations } from "./destinations.js";
 import { InFlight, STANDING } from "./in-flight.js";
+import {
+  expiredReason,
+  LEASE_ROWS_MAX,
+  type LeaseOrder,
+  lotRows,
+  orderOf,
+  type RetryPolicy,
+} from "./outbound-order.js";
 import type { Pacer } from "./pacer.js";
 import { SettlementQueue } from "./settlement.js";
 import type { LeasedRows, OpenedPacket, SealedPacket, SealSink } from "./slot.js";
 
-/** How long a message is tried. Both undefined: exponential backoff until it expires. */
-export interface RetryPolicy {
-  /** Fixed wait between tries, for those who set --retry-interval; undefined: backoff. */
-  readonly intervalNs: Nanoseconds | undefined;
-  /** Retransmissions after which a message fails, for those who set --max-retries. */
-  readonly retriesMax: number | undefined;
-}
-
-/** What the core asks of the store: new rows, and rows in flight whose bytes it wants once more. */
-export interface LeaseOrder {
-  readonly rowsMax: number;
-  readonly again: { readonly rowIds: Float64Array; readonly tickets: Uint32Array };
-}
-
-const LEASE_ROWS_MAX = 1_024;
-const LEASE_ROWS_MIN = 16;
 const DAY_NS = 86_400 * NS_PER_SECOND;
 const TICKET_NONE = 0xffff_ffff;
-const EXPIRED_SENT = "expired, may have been delivered";
-const EXPIRED_UNSENT = "expired, not sent";
+/** In place of the instant of the last send. */
+const NEVER_SENT = -1;
 
 export class Outbound {
   readonly settlements = new SettlementQueue();
@@ -121,13 +113,7 @@ export class Outbound {
     const slots = tickets.map((ticket) => this.#flight.slotOf(ticket)).filter((slot) => slot >= 0);
     if (room === 0 && slots.length === 0) return undefined;
     this.#ordered = true;
-    return {
-      rowsMax: room,
-      again: {
-        rowIds: Float64Array.from(slots, (slot) => this.#flight.rowIds[slot] as number),
-        tickets: Uint32Array.from(slots, (slot) => this.#flight.ticketOf(slot)),
-      },
-    };
+    return orderOf(this.#flight, room, slots);
   }
 
   // --- Towards the crypto workers and the socket ------------------------------------------------
@@ -173,8 +159,6 @@ export class Outbound {
     this.#park(slot, now, now + RETRY_FIRST_NS);
   }
 
-  // --- From the network -------------------------------------------------------------------------
-
   /** An authentic ACK: final for the row, if the ring that sealed the row opened it. */
   handleAck(now: Nanoseconds, packet: OpenedPacket): DropReason | undefined {
     const flight = this.#flight;
@@ -206,7 +190,15 @@ export class Outbound {
     this.#wake(destination, now);
   }
 
-  // --- Time -------------------------------------------------------------------------------------
+  /** Rows whose destinations are not ours any more go back to the table. */
+  handleDiverted(now: Nanoseconds, wallNs: number): void {
+    this.#wallOffsetNs = wallNs - now;
+    const flight = this.#flight;
+    for (let slot = 0; slot < flight.capacity; slot++) {
+      if (flight.standings[slot] === STANDING.free) continue;
+      if (this.#destinationOf(slot).elsewhere) this.#giveBack(slot, now);
+    }
+  }
 
   handleTimeout(now: Nanoseconds, wallNs: number): void {
     this.#wallOffsetNs = wallNs - now;
@@ -220,11 +212,15 @@ export class Outbound {
     }
   }
 
-  /** Earliest instant at which something is to be done. */
+  /**
+   * Earliest instant at which something is to be done. A row that waits at the cursor while the pacer
+   * would let it go waits for a slab or for a reservation: no instant brings these.
+   */
   pollDeadline(now: Nanoseconds): Nanoseconds {
     const retry = this.#flight.nextDeadline;
     if (this.#ticket < 0) return retry;
-    return nanoseconds(Math.min(retry, this.#pacer.availableAt(now)));
+    const pacedAt = this.#pacer.availableAt(now);
+    return pacedAt > now && pacedAt < retry ? pacedAt : retry;
   }
 
   // --- Steps ------------------------------------------------------------------------------------
@@ -246,7 +242,8 @@ export class Outbound {
       slot = this.#enter(now, rows);
     }
     const destination = this.#destinationOf(slot);
-    if (this.#expired(slot, wallNs)) this.#expire(slot);
+    if (destination.elsewhere) this.#giveBack(slot, now);
+    else if (this.#expired(slot, wallNs)) this.#expire(slot);
     else if (destination.refusal !== undefined) this.#fail(slot, destination.refusal);
     else if (destination.address === undefined) this.#park(slot, now, Number.POSITIVE_INFINITY);
     else if (destination.down && !again) this.#park(slot, now, destination.nextProbeAt);
@@ -256,10 +253,13 @@ export class Outbound {
 
   #enter(now: Nanoseconds, rows: LeasedRows): number {
     const flight = this.#flight;
-    const stale = flight.find(rows.bytes, rows.messageIdAt);
-    // The id is unique in the table: the row that held it was deleted or renamed by its owner.
-    if (stale >= 0) this.#forget(stale);
-    const slot = flight.add(rows.bytes, rows.messageIdAt);
+    let slot = flight.add(rows.bytes, rows.messageIdAt);
+    if (slot < 0) {
+      // The id is unique in the table: the row that held it was deleted or renamed by its owner.
+      const stale = flight.find(rows.bytes, rows.messageIdAt);
+      if (stale >= 0) this.#forget(stale);
+      slot = flight.add(rows.bytes, rows.messageIdAt);
+    }
     assert(slot >= 0, "no more rows are ordered than slots are free");
     const destination = this.#named(rows.destination, now);
     destination.inFlight += 1;
@@ -271,8 +271,24 @@ export class Outbound {
     flight.rings[slot] = destination.ring;
     flight.released[slot] = rows.released ? 1 : 0;
     flight.expiresAt[slot] = rows.expiresAt;
+    flight.sentAt[slot] = NEVER_SENT;
     flight.standings[slot] = STANDING.reading;
     return slot;
+  }
+
+  /** It is leased anew, and goes another way. What this run sent of it, the table should know. */
+  #giveBack(slot: number, now: Nanoseconds): void {
+    const flight = this.#flight;
+    const rowId = flight.rowIds[slot] as number;
+    const generation = flight.generations[slot] as number;
+    const sentAt = flight.sentAt[slot] as number;
+    if (sentAt !== NEVER_SENT) {
+      const wallMs = (now + this.#wallOffsetNs) / NS_PER_MS;
+      const sentAtMs = (sentAt + this.#wallOffsetNs) / NS_PER_MS;
+      this.settlements.wait(rowId, generation, flight.retries[slot] as number, sentAtMs, wallMs);
+    }
+    this.settlements.giveBack(rowId, generation);
+    this.#forget(slot);
   }
 
   #seal(now: Nanoseconds, wallNs: number, rows: LeasedRows, sink: SealSink): boolean {
@@ -387,7 +403,7 @@ export class Outbound {
   }
 
   #expire(slot: number): void {
-    this.#fail(slot, this.#flight.released[slot] === 1 ? EXPIRED_SENT : EXPIRED_UNSENT);
+    this.#fail(slot, expiredReason(this.#flight.released[slot] === 1));
   }
 
   #fail(slot: number, reason: string): void {
@@ -431,9 +447,4 @@ export class Outbound {
     }
     return this.#lastDestination;
   }
-}
-
-function lotRows(ratePerSecond: number): number {
-  if (ratePerSecond === 0) return LEASE_ROWS_MAX;
-  return Math.min(LEASE_ROWS_MAX, Math.max(LEASE_ROWS_MIN, Math.ceil(ratePerSecond / 10)));
 }

@@ -7,6 +7,8 @@ import { NO_RING } from "./slot.js";
 export interface RingConfig {
   /** Name of the peer, and the scope of its message ids; "" is the secret that all share. */
   readonly name: string;
+  /** Scope of the ids that its keys open, where that is not the name. */
+  readonly scope?: string | undefined;
   /** Addresses it is known by: IP text, or a host name; without a port, any port. */
   readonly addresses: readonly { readonly address: string; readonly port: number | undefined }[];
   /** How many keys it has, 1 to 3: current, and previous and next where there are any. */
@@ -27,6 +29,7 @@ interface Source {
 
 export class Rings {
   #names: string[] = [];
+  #scopes: string[] = [];
   #live = new Set<number>();
   #sources = new Map<string, Source>();
   #peers = new Map<string, { readonly ring: number; readonly config: RingConfig }>();
@@ -48,6 +51,7 @@ export class Rings {
       let ring = this.#names.indexOf(config.name);
       if (ring < 0) ring = this.#names.push(config.name) - 1;
       this.#live.add(ring);
+      this.#scopes[ring] = config.scope ?? config.name;
       this.#keys[ring] = config.keys;
       if (config.name === "") this.#shared = ring;
       else this.#peers.set(config.name, { ring, config });
@@ -80,7 +84,7 @@ export class Rings {
 
   /** Dedupe scope of the ids that a ring's key opened. */
   scope(ring: number): string {
-    return this.#names[ring] as string;
+    return this.#scopes[ring] as string;
   }
 
   /** Ring of the peer at a source, or NO_RING. */

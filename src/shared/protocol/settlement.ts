@@ -12,6 +12,8 @@ export interface Settlement {
     readonly sentAt: Float64Array;
     readonly nextAttemptAt: Float64Array;
   };
+  /** Rows that go another way by now: their lease ends, and they are leased anew. Rare. */
+  readonly givenBack: readonly { readonly rowId: number; readonly generation: number }[];
   /** Rows given up, each with a sentence for a person. Rare, so objects will do. */
   readonly failed: readonly {
     readonly rowId: number;
@@ -26,10 +28,13 @@ export class SettlementQueue {
   #ackRows = new Float64Array(256);
   #ackGenerations = new Uint32Array(256);
   #waiting: number[] = [];
+  #givenBack: { rowId: number; generation: number }[] = [];
   #failed: { rowId: number; generation: number; reason: string }[] = [];
 
   get size(): number {
-    return this.#acknowledged + this.#waiting.length / 5 + this.#failed.length;
+    return (
+      this.#acknowledged + this.#waiting.length / 5 + this.#givenBack.length + this.#failed.length
+    );
   }
 
   acknowledge(rowId: number, generation: number): void {
@@ -47,6 +52,10 @@ export class SettlementQueue {
     nextAtMs: number,
   ): void {
     this.#waiting.push(rowId, generation, attempts, sentAtMs, nextAtMs);
+  }
+
+  giveBack(rowId: number, generation: number): void {
+    this.#givenBack.push({ rowId, generation });
   }
 
   fail(rowId: number, generation: number, reason: string): void {
@@ -70,10 +79,12 @@ export class SettlementQueue {
         sentAt: column(3),
         nextAttemptAt: column(4),
       },
+      givenBack: this.#givenBack,
       failed: this.#failed,
     };
     this.#acknowledged = 0;
     this.#waiting = [];
+    this.#givenBack = [];
     this.#failed = [];
     return settlement;
   }

@@ -29,14 +29,15 @@ export class StampGate {
     this.#windowNs = value;
   }
 
-  /** Tells the gate the time. A clock set back is treated as a start: the past is closed. */
-  observe(wallNs: number): void {
+  /** Tells the gate the time. A clock set back is treated as a start: the past is closed. True then. */
+  observe(wallNs: number): boolean {
     if (wallNs < this.#latestWallNs - CLOCK_STEP_NS) {
       this.#floorNs = wallNs;
       this.#latestWallNs = wallNs;
-    } else if (wallNs > this.#latestWallNs) {
-      this.#latestWallNs = wallNs;
+      return true;
     }
+    if (wallNs > this.#latestWallNs) this.#latestWallNs = wallNs;
+    return false;
   }
 
   /** Undefined when the stamp may be believed. */

@@ -3,6 +3,7 @@
 // The crypto port carries slabs both ways (slab.ts); rows travel as bytes in batches.
 
 import type { ErrorData } from "../base/errors.js";
+import type { StampSpan } from "../protocol/sealed-stamps.js";
 import type { SpoolFound as IncomingFile } from "../protocol/session/incoming-files.js";
 import type { PeerEntry } from "../protocol/session/peer-table.js";
 import type { KeyRole, PayloadOrder } from "../protocol/session/ports.js";
@@ -36,8 +37,8 @@ export type StoreJob =
   | { readonly kind: "store"; readonly batch: InboundBatch }
   /** One transaction; answered by `settled`, or by `failed`. */
   | { readonly kind: "settle"; readonly settlement: Settlement }
-  /** Makes durable that stamps up to this one may have been sealed; answered by `reserved`. */
-  | { readonly kind: "reserve"; readonly stamp: bigint }
+  /** Makes durable which stamps may have been sealed; answered by `reserved` with the same `stamp`. */
+  | { readonly kind: "reserve"; readonly stamp: bigint; readonly spans: readonly StampSpan[] }
   /** Settings that a reload may change. No answer. */
   | { readonly kind: "configure"; readonly lifeSeconds: number; readonly quotaBytes: number }
   | SessionStoreJob;
@@ -46,12 +47,16 @@ export type StoreJob =
 export type SessionStoreJob =
   /** Answered by `delivered` with the same batch, whatever happened. */
   | { readonly kind: "deliver"; readonly batch: DeliveryBatch }
-  /** Raises the stamps of a peer, ns since the epoch; 0 leaves one as it is. Answered by `stamped`. */
+  /**
+   * Raises the stamps of a peer, ns since the epoch; 0 leaves one as it is. `rotation`: JSON, where the
+   * change of its keys stands, in the same commit. Answered by `stamped`.
+   */
   | {
       readonly kind: "stamp";
       readonly peer: string;
       readonly sent: bigint;
       readonly accepted: bigint;
+      readonly rotation?: string | undefined;
     }
   /** From now on only sessions are spoken with the peer. Answered by `confirmed`. */
   | { readonly kind: "confirm"; readonly peer: string }
@@ -73,8 +78,7 @@ export interface PeerNote {
   readonly skewMs?: number;
   /** Address and port. */
   readonly endpoint?: string;
-  /** JSON: where a change of keys stands. */
-  readonly rotation?: string;
+  /** Handshakes without an answer since the last session. */
   readonly handshakesUnanswered?: number;
 }
 
@@ -112,6 +116,8 @@ export type SessionStoreResult =
       readonly peer: string;
       readonly sent: bigint;
       readonly accepted: bigint;
+      /** As in the job. */
+      readonly rotation?: string | undefined;
       /** Set: nothing was written, try again later. */
       readonly failure: "busy" | "full" | undefined;
     }
@@ -130,6 +136,16 @@ export interface PeerStamps {
   readonly peer: string;
   readonly sent: bigint;
   readonly accepted: bigint;
+}
+
+/** What the table says of a peer with a public key. */
+export interface PeerKnown {
+  /** Public key in base64. */
+  readonly peer: string;
+  /** Undefined: another key goes by that name now. */
+  readonly name: string | undefined;
+  /** JSON: where a change of keys stands. */
+  readonly rotation: string | undefined;
 }
 
 /** A large message of which an earlier run has bytes on disk; `ranges` ascend. */
@@ -161,8 +177,8 @@ export interface StoreOpened {
   readonly schemaVersion: number;
   readonly migrated: boolean;
   readonly recoveredRows: number;
-  /** Greatest stamp that an earlier run may have sealed, ns since the epoch; 0 in a new file. */
-  readonly sealedUntil: bigint;
+  /** Stamps that earlier runs may have sealed; none in a new file. */
+  readonly sealed: readonly StampSpan[];
   /** Rows of state 'received' left by an older daemon: ACKed once. */
   readonly unacknowledged: readonly {
     readonly messageId: string;
@@ -173,6 +189,8 @@ export interface StoreOpened {
   readonly spools: readonly SpoolFound[];
   /** Public keys, in base64, of peers with which only sessions are spoken. */
   readonly sessionSince: readonly string[];
+  /** Peers that the table knows. */
+  readonly peers: readonly PeerKnown[];
 }
 
 /** Control calls of the DB worker, over comlink on a port of their own. */
@@ -180,11 +198,11 @@ export interface StoreControl {
   open(options: StoreOptions): StoreOpened | { readonly error: ErrorData };
   counters(): Readonly<Record<string, number>>;
   /**
-   * Checkpoints and closes. The port is dead afterwards. `sealedUntil`: the last stamp that was really
-   * sealed, which takes the place of a later reservation; nothing may be sealed any more. The error says
-   * that the file was lost meanwhile, and where its content is.
+   * Checkpoints and closes. The port is dead afterwards. `sealed`: the stamps that were really sealed,
+   * which take the place of a reservation; nothing may be sealed any more. The error says that the file
+   * was lost meanwhile, and where its content is.
    */
-  close(sealedUntil?: bigint): { readonly error: ErrorData } | undefined;
+  close(sealed?: readonly StampSpan[]): { readonly error: ErrorData } | undefined;
 }
 
 /** One key ring as configuration: 32-byte secrets, or what to derive them from. */

@@ -1,6 +1,7 @@
-// Two hosts of the session core in virtual time, with symbolic cryptography (what was sealed is found
-// again by its exact bytes, and by nothing else), a network that the test rules, and a store that
-// dedupes by message id and answers after a delay.
+// Hosts of the session core in virtual time, each a peer of all others, with symbolic cryptography (what
+// was sealed is found again by its exact bytes, and by nothing else), a network that the test rules, and
+// a store that dedupes by message id and answers after a delay. No packet may leave under a key of which
+// the store does not know that the peer holds it.
 
 import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../../../src/shared/base/units.js";
 import { putWordBig } from "../../../src/shared/protocol/session/byte-order.js";
@@ -9,7 +10,11 @@ import {
   PACKET_HEADER_BYTES,
   putPacketHeader,
 } from "../../../src/shared/protocol/session/packet.js";
-import type { SpeakingPeerConfig } from "../../../src/shared/protocol/session/peer-surroundings.js";
+import {
+  KEY_ROLE_NAMES,
+  type KeyRoleName,
+} from "../../../src/shared/protocol/session/peer-config.js";
+import type { LayerPeer } from "../../../src/shared/protocol/session/peer-surroundings.js";
 import {
   DELIVERED,
   type DeliveredRecord,
@@ -17,6 +22,7 @@ import {
   type HandshakeResult,
   type HandshakeSink,
   KEY_ROLE,
+  type KeyRole,
   type MessageDelivery,
   NO_KEY_SLOT,
   type PacketOpenSink,
@@ -24,55 +30,36 @@ import {
   type PieceDelivery,
   type SessionRow,
 } from "../../../src/shared/protocol/session/ports.js";
+import {
+  factsOf,
+  parseRotation,
+  type RingNames,
+  type RotationState,
+} from "../../../src/shared/protocol/session/rotation.js";
 import { SessionLayer } from "../../../src/shared/protocol/session/session-layer.js";
 import { SipHash } from "../../../src/shared/protocol/session/siphash.js";
 import { SettlementQueue } from "../../../src/shared/protocol/settlement.js";
 
-/** What is sealed in the world, by its exact bytes. */
-interface Sealed {
-  readonly key: string;
-  readonly plain: Uint8Array;
-}
-interface Greeting {
-  readonly type: 1 | 2;
-  readonly from: number;
-  readonly sessionId: number;
-  readonly answers: number;
-  readonly stamp: bigint;
-  readonly payload: Uint8Array;
-  readonly keys: string;
-  readonly headers: readonly [Uint8Array, Uint8Array];
-}
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
-
-export class Random {
-  #state: number;
-  constructor(seed: number) {
-    this.#state = (seed * 2_654_435_761 + 1) >>> 0;
-  }
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  }
-  readonly bytes = (into: Uint8Array): void => {
-    for (let i = 0; i < into.length; i++) into[i] = Math.floor(this.next() * 256);
-  };
-}
-
-export interface WorldOptions {
-  readonly seed: number;
-  /** Decides what happens to a datagram: delays in ms, one for each copy; none: lost. */
-  readonly network?: (random: Random, bytes: number) => readonly number[];
-  readonly storeDelayMs?: number;
-}
+import {
+  digestOf,
+  FIRST_RING,
+  type Greeting,
+  hex,
+  hintOf,
+  hostOf,
+  keyIdOf,
+  peerConfig,
+  publicKeyOf,
+  Random,
+  type Sealed,
+  type Stored,
+  type WaitingRow,
+  type WorldOptions,
+} from "./layer-parts.js";
 
 export class LayerWorld {
   readonly random: Random;
-  readonly hosts: readonly [LayerHost, LayerHost];
+  readonly hosts: readonly [LayerHost, LayerHost, ...LayerHost[]];
   readonly sealed = new Map<string, Sealed>();
   readonly greetings = new Map<string, Greeting>();
   readonly options: WorldOptions;
@@ -85,9 +72,16 @@ export class LayerWorld {
   constructor(options: WorldOptions) {
     this.options = options;
     this.random = new Random(options.seed);
-    const keys = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)] as const;
-    const hints = [new Uint8Array(16).fill(3), new Uint8Array(16).fill(4)] as const;
-    this.hosts = [new LayerHost(this, 0, keys, hints), new LayerHost(this, 1, keys, hints)];
+    const others = Array.from({ length: (options.hosts ?? 2) - 2 }, (_, i) => i + 2);
+    this.hosts = [
+      new LayerHost(this, 0),
+      new LayerHost(this, 1),
+      ...others.map((index) => new LayerHost(this, index)),
+    ];
+  }
+
+  get count(): number {
+    return this.options.hosts ?? 2;
   }
 
   after(delayMs: number, run: () => void): void {
@@ -107,13 +101,16 @@ export class LayerWorld {
   /** Every datagram that ever left a host, for who records them. */
   readonly record: { readonly from: number; readonly datagram: Uint8Array }[] = [];
 
-  transmit(from: number, datagram: Uint8Array, address: string): void {
+  /** From where a host says that it is, to an address. */
+  transmit(from: number, datagram: Uint8Array, source: string, address: string): void {
     this.datagrams += 1;
     if (!(this.hosts[from] as LayerHost).up) return;
     this.record.push({ from, datagram: datagram.slice() });
     const delays = this.options.network?.(this.random, datagram.length) ?? [1];
     for (const delay of delays) {
-      this.after(delay, () => this.hosts[1 - from]?.receive(datagram, address));
+      // Where nobody is any more, or never was, a datagram of two hosts still finds the other one.
+      const to = this.hosts.find((host) => host.address === address) ?? this.hosts[1 - from];
+      this.after(delay, () => to?.receive(datagram, source));
     }
   }
 
@@ -143,21 +140,15 @@ export class LayerWorld {
   }
 }
 
-export interface Stored {
-  readonly id: string;
-  readonly payload: Uint8Array;
-  readonly stream: string;
-  readonly sequence: number;
-  readonly gapFirst: number;
-  readonly gapLast: number;
-}
-
 export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, DeliverySink {
   layer: SessionLayer;
   settlements = new SettlementQueue();
   /** What survives a restart beside `stored`: the stamps, and the rows that are not final. */
-  readonly stamps = { sent: 0n, accepted: 0n };
-  readonly rows = new Map<number, { payload: Uint8Array; more: Partial<SessionRow> }>();
+  readonly memory: { sent: bigint; accepted: bigint; rotation: string | undefined }[];
+  /** Pair keys that the configuration has, by peer. */
+  readonly rings: RingNames[];
+  readonly rows = new Map<number, WaitingRow>();
+  readonly givenBack: number[] = [];
   /** Where the other host is told to be, and where this one is. */
   address: string;
   up = true;
@@ -172,30 +163,36 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
   outcome: ((id: string) => number | undefined) | undefined;
   wallOffsetNs = 1.7e18;
   accepting = true;
+  /** All slabs are out. */
+  starved = false;
   bytes = new Uint8Array(0);
   bodyAt = PACKET_HEADER_BYTES;
   readonly #world: LayerWorld;
   readonly #index: number;
-  readonly #hints: readonly [Uint8Array, Uint8Array];
-  readonly #publicKeys: readonly [Uint8Array, Uint8Array];
-  readonly #keys = new Map<number, { out: string; in: string }>();
+  readonly #keys = new Map<number, { peer: number; name: string; out: string; in: string }>();
   readonly #files = new Map<string, Uint8Array>();
-  #lastRead: Greeting | undefined;
-  readonly #open = new Map<number, { sessionId: number }>();
+  readonly #lastRead = new Map<number, Greeting>();
+  readonly #open = new Map<number, { sessionId: number; keyName: string }>();
   #settling = false;
-
-  constructor(
-    world: LayerWorld,
-    index: number,
-    keys: readonly [Uint8Array, Uint8Array],
-    hints: readonly [Uint8Array, Uint8Array],
-  ) {
+  constructor(world: LayerWorld, index: number) {
     this.#world = world;
     this.#index = index;
-    this.#hints = hints;
-    this.#publicKeys = keys;
     this.address = `host${index}`;
+    const peers = Array.from({ length: world.count - 1 });
+    this.memory = peers.map(() => ({ sent: 0n, accepted: 0n, rotation: undefined }));
+    this.rings = peers.map(() => FIRST_RING);
     this.layer = this.#start();
+  }
+
+  /** Durable stamps about the only peer. */
+  get stamps(): { sent: bigint; accepted: bigint } {
+    return this.memory[0] as { sent: bigint; accepted: bigint };
+  }
+
+  /** What the database says of the change of a peer's keys. */
+  rotation(peer = 0): RotationState | undefined {
+    const text = this.memory[peer]?.rotation;
+    return text === undefined ? undefined : parseRotation(text);
   }
 
   /** The process dies with all that was in memory, and starts again. */
@@ -203,11 +200,25 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     this.#life += 1;
     this.#keys.clear();
     this.#open.clear();
-    this.#lastRead = undefined;
+    this.#lastRead.clear();
     this.#settling = false;
     this.settlements = new SettlementQueue();
     this.layer = this.#start();
-    for (const [rowId, { payload, more }] of this.rows) this.#lease(rowId, payload, more);
+    for (const [rowId, { peer, payload, more }] of this.rows) {
+      this.#lease(rowId, peer, payload, more);
+    }
+    this.pump();
+  }
+
+  /** The configuration is read again: `rings` as they are now; `gone` peers are not in it. */
+  reload(gone: readonly number[] = []): void {
+    const { layer } = this;
+    // The workers end all handshakes that are under way when they get new keys.
+    this.#open.clear();
+    this.#lastRead.clear();
+    const peers = this.#configured().map((peer, i) => (gone.includes(i) ? undefined : peer));
+    layer.configure(this.now, this.wallNs, publicKeyOf(this.#index), peers, this);
+    this.#install(gone);
     this.pump();
   }
 
@@ -219,19 +230,42 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
       random: random.bytes,
       uniform: () => random.next(),
       settlements: this.settlements,
-      ownPublicKey: this.#publicKeys[index] as Uint8Array,
-      peers: [
-        {
-          config: peerConfig(this.#publicKeys[1 - index] as Uint8Array),
-          stamps: { ...this.stamps },
-          spools: [],
-        },
-      ],
+      ownPublicKey: publicKeyOf(index),
+      peers: this.#configured(),
       events: { onReport: (sentence) => this.reports.push(sentence) },
     });
-    layer.handleHintKeys([[this.#hints[1 - index] as Uint8Array]]);
-    layer.handlePlaces(this.now, 0, [{ address: `host${1 - index}`, port: 1 }]);
+    this.layer = layer;
+    this.#install([]);
     return layer;
+  }
+
+  #configured(): readonly LayerPeer[] {
+    return this.memory.map(({ sent, accepted, rotation }, peer) => ({
+      config: peerConfig(hostOf(this.#index, peer), this.rings[peer] as RingNames),
+      stamps: { sent, accepted },
+      rotation: rotation === undefined ? undefined : parseRotation(rotation),
+      spools: [],
+    }));
+  }
+
+  /** What the workers derive from the keys of a configuration, and where the peers are. */
+  #install(gone: readonly number[]): void {
+    const { layer } = this;
+    layer.handleHintKeys(
+      layer.peers.map(({ index }) =>
+        gone.includes(index) ? [] : [hintOf(hostOf(this.#index, index), this.#index)],
+      ),
+    );
+    for (const { index, negotiation, control } of layer.peers) {
+      const ids = KEY_ROLE_NAMES.flatMap((role) => {
+        const name = this.rings[index]?.[role];
+        return name === undefined ? [] : [{ role: KEY_ROLE[role], id: keyIdOf(name) }];
+      });
+      negotiation.keys.install(ids, this.wallNs / NS_PER_MS);
+      control.keys = ids;
+      const address = `host${hostOf(this.#index, index)}`;
+      layer.handlePlaces(this.now, index, [{ address, port: 1 }]);
+    }
   }
 
   /** Runs later, unless this process died meanwhile. */
@@ -249,17 +283,16 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     return this.wallOffsetNs + this.#world.now;
   }
 
-  // --- Inputs -----------------------------------------------------------------------------------
-
   /** A row of the table, as a lease brings it. */
-  send(rowId: number, payload: Uint8Array, more: Partial<SessionRow> = {}): void {
-    this.rows.set(rowId, { payload, more });
-    this.#lease(rowId, payload, more);
+  send(rowId: number, payload: Uint8Array, more: Partial<SessionRow> = {}, peer = 0): void {
+    this.rows.set(rowId, { peer, payload, more });
+    this.#lease(rowId, peer, payload, more);
   }
 
-  #lease(rowId: number, payload: Uint8Array, more: Partial<SessionRow>): void {
+  #lease(rowId: number, peer: number, payload: Uint8Array, more: Partial<SessionRow>): void {
     const id = new Uint8Array(12);
     new DataView(id.buffer).setFloat64(4, rowId);
+    id[0] = this.#index;
     const stream = more.stream ?? "";
     const inBatch = payload.length <= 256 * 1_024;
     const bytes = new Uint8Array(12 + 12 + 32 + payload.length);
@@ -267,7 +300,7 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     bytes.set(digestOf(hex(id), payload), 24);
     if (inBatch) bytes.set(payload, 56);
     this.payloads.set(rowId, payload);
-    this.layer.handleRow(this.now, this.wallNs, 0, {
+    this.layer.handleRow(this.now, this.wallNs, peer, {
       bytes,
       rowId,
       generation: 0,
@@ -301,8 +334,10 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     for (let order = this.layer.pollStamp(); order !== undefined; order = this.layer.pollStamp()) {
       const stamps = order;
       this.#after(1, () => {
-        if (stamps.sent > this.stamps.sent) this.stamps.sent = stamps.sent;
-        if (stamps.accepted > this.stamps.accepted) this.stamps.accepted = stamps.accepted;
+        const known = this.memory[stamps.peer] as (typeof this.memory)[number];
+        if (stamps.sent > known.sent) known.sent = stamps.sent;
+        if (stamps.accepted > known.accepted) known.accepted = stamps.accepted;
+        known.rotation = stamps.rotation ?? known.rotation;
         this.layer.handleStamped(this.now, stamps, this);
         this.pump();
       });
@@ -329,14 +364,14 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
         this.failed.push(failed);
         this.rows.delete(failed.rowId);
       }
+      for (const { rowId } of settlement.givenBack) this.givenBack.push(rowId);
       this.layer.handleCommitted(this.now);
       this.pump();
     });
   }
 
-  // --- Packets ----------------------------------------------------------------------------------
-
   packetRoom(_affinity: number, frameBytesMax: number): boolean {
+    if (this.starved) return false;
     this.bytes = new Uint8Array(PACKET_HEADER_BYTES + frameBytesMax + 16);
     return true;
   }
@@ -352,8 +387,13 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     address: string,
     port: number,
   ): void {
-    const key = this.#keys.get(keySlot)?.out;
-    if (key === undefined) throw new Error("sealed with a key that was wiped");
+    const held = this.#keys.get(keySlot);
+    if (held === undefined) throw new Error("sealed with a key that was wiped");
+    const known = this.rotation(held.peer);
+    if (known === undefined || factsOf(known, held.name).heldMs === 0) {
+      throw new Error(`a packet leaves under ${held.name}, which the peer may not hold`);
+    }
+    const key = held.out;
     const plain = this.bytes.slice(PACKET_HEADER_BYTES, PACKET_HEADER_BYTES + frameBytes);
     const datagram = new Uint8Array(PACKET_HEADER_BYTES + frameBytes + 16);
     this.#world.random.bytes(datagram);
@@ -363,7 +403,9 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     this.#world.sealed.set(nonce, { key, plain });
     this.#world.sealed.set(hex(datagram), { key, plain });
     const sealed = { bytes: datagram, at: 0, length: datagram.length, tag, address, port };
-    if (this.layer.handleSealed(sealed)) this.#world.transmit(this.#index, datagram, this.address);
+    if (this.layer.handleSealed(sealed)) {
+      this.#world.transmit(this.#index, datagram, this.address, address);
+    }
   }
 
   openPacket(
@@ -402,13 +444,15 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     return true;
   }
 
-  // --- Handshakes -------------------------------------------------------------------------------
-
   initiate(order: Parameters<HandshakeSink["initiate"]>[0]): boolean {
-    this.#open.set(order.keySlot, { sessionId: order.sessionId });
+    const keyName = this.rings[order.peer]?.[KEY_ROLE_NAMES[order.role] as KeyRoleName];
+    if (keyName === undefined) throw new Error("a handshake goes under a key that there is");
+    this.#open.set(order.keySlot, { sessionId: order.sessionId, keyName });
     const message = this.#greet({
       type: 1,
       from: this.#index,
+      to: hostOf(this.#index, order.peer),
+      keyName,
       sessionId: order.sessionId,
       answers: 0,
       stamp: (BigInt(order.stampHigh) << 32n) | BigInt(order.stampLow),
@@ -432,7 +476,7 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
   }
 
   respond(order: Parameters<HandshakeSink["respond"]>[0]): boolean {
-    const read = this.#lastRead;
+    const read = this.#lastRead.get(order.peer);
     if (read === undefined || read.sessionId !== order.remoteId) {
       this.#result({ kind: "refused", order, keySlot: order.keySlot });
       return true;
@@ -440,10 +484,13 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     const headers = [new Uint8Array(16), new Uint8Array(16)] as const;
     for (const header of headers) this.#world.random.bytes(header);
     const keys = `${read.sessionId}-${order.sessionId}-${this.#world.random.next()}`;
-    this.#keys.set(order.keySlot, { out: `${keys}<`, in: `${keys}>` });
+    const { keyName: name } = read;
+    this.#keys.set(order.keySlot, { peer: order.peer, name, out: `${keys}<`, in: `${keys}>` });
     const message = this.#greet({
       type: 2,
       from: this.#index,
+      to: read.from,
+      keyName: name,
       sessionId: order.sessionId,
       answers: read.sessionId,
       stamp: (BigInt(order.stampHigh) << 32n) | BigInt(order.stampLow),
@@ -453,6 +500,7 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     });
     this.#result({
       kind: "responded",
+      role: this.#roleOf(order.peer, name) ?? KEY_ROLE.current,
       order,
       message,
       keySlot: order.keySlot,
@@ -470,7 +518,7 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
   #greet(greeting: Greeting): Uint8Array {
     const message = new Uint8Array(140 + (greeting.payload.length % 64));
     this.#world.random.bytes(message);
-    const hash = new SipHash(this.#hints[this.#index] as Uint8Array);
+    const hash = new SipHash(hintOf(greeting.from, greeting.to));
     const at = message.length - 8;
     hash.hash(message, at - 16, 16);
     new DataView(message.buffer).setUint32(at, hash.low, true);
@@ -490,11 +538,13 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     greeting: Greeting | undefined,
     accepted: bigint,
   ): void {
-    if (greeting === undefined || greeting.from === this.#index) {
+    const role = greeting === undefined ? undefined : this.#roleOf(order.peer, greeting.keyName);
+    if (greeting === undefined || greeting.to !== this.#index || role === undefined) {
       this.#result({ kind: "refused", order });
       return;
     }
     const words = {
+      role,
       remoteId: greeting.sessionId,
       answers: greeting.answers,
       stampHigh: Number(greeting.stamp >> 32n),
@@ -506,14 +556,15 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
         this.#result({ kind: "stale", order });
         return;
       }
-      this.#lastRead = greeting;
+      this.#lastRead.set(order.peer, greeting);
       this.#result({ kind: "initiation", order, ...words });
       return;
     }
-    for (const [keySlot, { sessionId }] of this.#open) {
+    for (const [keySlot, { sessionId, keyName: name }] of this.#open) {
       if (sessionId !== greeting.answers) continue;
       this.#open.delete(keySlot);
-      this.#keys.set(keySlot, { out: `${greeting.keys}>`, in: `${greeting.keys}<` });
+      const { peer } = order;
+      this.#keys.set(keySlot, { peer, name, out: `${greeting.keys}>`, in: `${greeting.keys}<` });
       this.#result({
         kind: "completed",
         order,
@@ -562,21 +613,24 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     // A worker answers later, never within the call.
     this.#after(0, () => {
       if (this.layer.handleHandshake(this.now, this.wallNs, result, this)) {
-        this.#world.transmit(this.#index, result.message.slice(), this.address);
+        this.#world.transmit(this.#index, result.message.slice(), this.address, order.address);
       }
       this.pump();
     });
   }
 
-  // --- The store --------------------------------------------------------------------------------
+  #roleOf(peer: number, keyName: string): KeyRole | undefined {
+    const role = KEY_ROLE_NAMES.find((each) => this.rings[peer]?.[each] === keyName);
+    return role === undefined ? undefined : KEY_ROLE[role];
+  }
 
   message(delivery: MessageDelivery): boolean {
     if (!this.accepting) return false;
     const { bytes, messageIdAt, payloadAt, payloadLength } = delivery;
     const id = hex(bytes.slice(messageIdAt, messageIdAt + 12));
     const payload = bytes.slice(payloadAt, payloadAt + payloadLength);
-    const { stream, sequence, gapFirst, gapLast, token, number } = delivery;
-    this.#later({ token, number, offset: 0, payloadLength }, () =>
+    const { peer, stream, sequence, gapFirst, gapLast, token, number } = delivery;
+    this.#later({ peer, token, number, offset: 0, payloadLength }, () =>
       this.#insert(id, payload, { stream, sequence, gapFirst, gapLast }),
     );
     return true;
@@ -587,8 +641,8 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     const { bytes, messageIdAt, payloadAt, payloadLength, offset, total } = delivery;
     const id = hex(bytes.slice(messageIdAt, messageIdAt + 12));
     const data = bytes.slice(payloadAt, payloadAt + payloadLength);
-    const { stream, sequence, gapFirst, gapLast, token, number, last } = delivery;
-    this.#later({ token, number, offset, payloadLength }, () => {
+    const { peer, stream, sequence, gapFirst, gapLast, token, number, last } = delivery;
+    this.#later({ peer, token, number, offset, payloadLength }, () => {
       const known = this.stored.find((each) => each.id === id);
       if (known !== undefined) return [DELIVERED.known, digestOf(id, known.payload)];
       let file = this.#files.get(id);
@@ -627,14 +681,13 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
   }
 
   #later(
-    record: { token: number; number: number; offset: number; payloadLength: number },
+    record: Pick<DeliveredRecord, "peer" | "token" | "number" | "offset" | "payloadLength">,
     run: () => [number, Uint8Array],
   ): void {
     this.#after(this.#world.options.storeDelayMs ?? 3, () => {
       const [outcome, digest] = run();
       const view = new DataView(digest.buffer, digest.byteOffset);
       const answered = {
-        peer: 0,
         ...record,
         outcome: outcome as DeliveredRecord["outcome"],
         digestLow: view.getUint32(0, true),
@@ -644,37 +697,4 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
       this.pump();
     });
   }
-}
-
-/** A digest for the tests: of the id and the payload, 32 bytes. */
-export function digestOf(id: string, payload: Uint8Array): Uint8Array {
-  const digest = new Uint8Array(32);
-  const hash = new SipHash(new Uint8Array(16).fill(9));
-  hash.hash(payload, 0, payload.length);
-  const view = new DataView(digest.buffer);
-  view.setUint32(0, hash.low, true);
-  view.setUint32(4, hash.high, true);
-  digest.set(Buffer.from(id, "hex"), 8);
-  return digest;
-}
-
-function peerConfig(publicKey: Uint8Array): SpeakingPeerConfig {
-  return {
-    mode: "session",
-    name: "other",
-    publicKey,
-    nextPublicKey: undefined,
-    previousPublicKey: undefined,
-    ring: [],
-    hasSecret: false,
-    places: [],
-    mtuBytes: undefined,
-    padding: { kind: "none" },
-    keepaliveSeconds: undefined,
-    limits: {
-      messageBytesMax: 64 * 1_024 * 1_024,
-      creditMessages: undefined,
-      creditBytes: undefined,
-    },
-  };
 }

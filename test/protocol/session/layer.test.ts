@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LayerWorld, type WorldOptions } from "./layer-world.js";
+import type { WorldOptions } from "./layer-parts.js";
+import { LayerWorld } from "./layer-world.js";
 
 const text = (words: string): Uint8Array => new TextEncoder().encode(words);
 

@@ -136,6 +136,39 @@ test("three losses of large packets, none arriving between, are a black hole", (
   }
 });
 
+test("where even the size taken for granted vanishes, packets become as small as IPv4 must take", () => {
+  const rows: [string, string, number][] = [
+    // name, events: L of 1,200 lost, S of 500 lost, B both together, a of 1,200 acked, s of 500 acked
+    ["1 six", "LLLLLL", 548],
+    ["2 five", "LLLLL", 1_200],
+    ["3 small ones arrive meanwhile", "LsLsLsLsLsL", 548],
+    ["4 a large one arrives meanwhile", "LLLLLaL", 1_200],
+    ["5 small ones are lost too", "BBBBBBBB", 1_200],
+    ["6 only small ones are lost", "SSSSSSSS", 1_200],
+  ];
+  for (const [name, events, bytes] of rows) {
+    const mtu = new PathMtu();
+    for (const event of events) {
+      if (event === "a") mtu.handleAcked(1_200);
+      else if (event === "s") mtu.handleAcked(500);
+      else {
+        if (event !== "S") mtu.handleLost(1_200);
+        if (event !== "L") mtu.handleLost(500);
+        mtu.handleLossesEnd(seconds(2));
+      }
+    }
+
+    assert.equal(mtu.bytes, bytes, name);
+    // A minute later the search finds what the path carries, and what it fell below is granted again.
+    if (bytes === 548) {
+      search(mtu, 1_000, seconds(100));
+      assert.ok(mtu.bytes > 980 && mtu.bytes <= 1_000, `${name}: ${mtu.bytes}`);
+      search(mtu, 1_452, seconds(1_000));
+      assert.equal(mtu.bytes, 1_452, name);
+    }
+  }
+});
+
 test("a packet that is large, and smaller than what vanished, does not clear the suspicion", () => {
   for (const [acked, bytes] of [
     [1_300, 1_200],

@@ -61,7 +61,7 @@ test("a new size of datagrams reaches the congestion window and the pacer", () =
   path.handleAcked(ms(10), bytes, DATA | PACKET.mtuProbe, ms(0));
   path.handleDone(ms(10));
 
-  assert.deepEqual([path.mtu.bytes, path.timeoutProbeBytes], [1_452, 1_200]);
+  assert.deepEqual([path.mtu.bytes, path.timeoutProbeBytes], [1_452, 548]);
   assert.deepEqual([path.congestion.window, path.pacer.burstBytes], [14_520, 14_520]);
 });
 
@@ -76,7 +76,7 @@ test("a size that the system refuses falls at once, and a pinned one is taken ov
   assert.equal(path.mtu.pollProbe(ms(2)), 1_380);
 
   path.configureMtu(ms(3), { pinnedBytes: 1_000 });
-  assert.deepEqual([path.mtu.bytes, path.timeoutProbeBytes], [1_000, 1_000]);
+  assert.deepEqual([path.mtu.bytes, path.timeoutProbeBytes], [1_000, 548]);
 });
 
 test("another congestion controller fits", () => {

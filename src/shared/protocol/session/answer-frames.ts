@@ -10,7 +10,7 @@ import {
   refuseBytes,
   settledBytes,
 } from "./frame-receipt.js";
-import { putHave } from "./frame-transfer.js";
+import { HAVE_BYTES_MAX, putHave } from "./frame-transfer.js";
 import type { PacketBuilder } from "./packet-builder.js";
 import type { Receiver } from "./receiver.js";
 import type { SettledNumbers } from "./settled-numbers.js";
@@ -79,8 +79,9 @@ export class AnswerFrames {
     const { files } = this.#receiver;
     for (let large = files.nextTelling(); large !== undefined; large = files.nextTelling()) {
       const { ids, total, onDisk, dropped } = large;
+      if (packet.room < HAVE_BYTES_MAX && packet.length > 0) return;
       const at = putHave(packet.bytes, packet.at, packet.end, ids, dropped, total, onDisk);
-      if (at === packet.at || !packet.note(CONTENT.have, large.token, 0, 0)) return;
+      if (at === packet.at || !packet.note(CONTENT.have, large.token, dropped ? 1 : 0, 0)) return;
       packet.at = at;
       packet.eliciting = true;
       files.told(large);

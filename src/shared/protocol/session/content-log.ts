@@ -14,7 +14,7 @@ export const CONTENT = {
   /** a = position in the refusal queue. */
   refusal: 3,
   settled: 4,
-  /** a = token of the transfer. */
+  /** a = token of the transfer, b = 1 when it said that the rest was dropped. */
   have: 5,
   credit: 6,
   /** a = type of the handshake message, b = session id. */
@@ -79,7 +79,10 @@ export class ContentLog {
   /** Reads the items of a packet and gives them back: it was acknowledged, or it is lost. */
   take(handle: number, reader: ContentReader): void {
     if (handle === NO_CONTENT) return;
-    const items = this.#words[this.#at(handle)] as number;
+    const header = this.#at(handle);
+    const items = this.#words[header] as number;
+    assert(this.#words[header + 1] === 0, "the items of a packet are taken once");
+    this.#words[header + 1] = 1;
     for (let i = 1; i <= items; i++) {
       const at = this.#at(handle + i);
       const words = this.#words;
@@ -90,9 +93,6 @@ export class ContentLog {
         words[at + 3] as number,
       );
     }
-    const header = this.#at(handle);
-    assert(this.#words[header + 1] === 0, "the items of a packet are taken once");
-    this.#words[header + 1] = 1;
     this.#advance();
   }
 

@@ -41,18 +41,18 @@ export class ContentRepair implements ContentReader {
         else this.#rekeys.lost(b);
         return;
       default:
-        if (!this.acked) this.#lost(content, a);
+        if (!this.acked) this.#lost(content, a, b);
     }
   }
 
   /** What is said again as it stands then. */
-  #lost(content: Content, a: number): void {
+  #lost(content: Content, a: number, b: number): void {
     switch (content) {
       case CONTENT.settled:
         this.#sender.settled.untold();
         return;
       case CONTENT.have:
-        this.#receiver.files.untold(a);
+        this.#receiver.files.untold(a, b === 1);
         return;
       case CONTENT.challenge:
         this.#control.challengeLost();

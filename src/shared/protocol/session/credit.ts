@@ -32,10 +32,11 @@ export class Credit {
 
   /** Whether a message may be released. One alone always may: it fits or is refused. */
   allows(out: Outgoing, slot: number): boolean {
+    if (this.#messages === 0) return this.#messagesMax > 0;
     const share = out.priorities[slot] === PRIORITY_URGENT ? 1 : COMMON_SHARE;
     if (this.#messages + 1 > this.#messagesMax * share) return false;
     const bytes = this.#bytes + weightOf(out, slot);
-    return bytes <= this.#bytesMax * share || (this.#bytes === 0 && this.#messagesMax > 0);
+    return bytes <= this.#bytesMax * share || this.#bytes === 0;
   }
 
   count(out: Outgoing, slot: number): void {

@@ -6,19 +6,28 @@ import { type Nanoseconds, NS_PER_MS } from "../../base/units.js";
 import { MESSAGE_ID_BYTES } from "../constants.js";
 import { CONTENT } from "./content-log.js";
 import { Credit } from "./credit.js";
+import { LARGE_TRANSFERS_MAX } from "./large-in.js";
 import { MESSAGE_DIGEST_BYTES } from "./limits.js";
 import { MessageWriter } from "./message-writer.js";
 import { NumberIndex } from "./number-index.js";
 import { type Outgoing, STANDING } from "./outgoing.js";
 import type { PacketBuilder } from "./packet-builder.js";
 import { Payloads } from "./payloads.js";
-import { PRIORITY_CLASSES, SendQueue } from "./send-queue.js";
-import type { TicketQueue } from "./ticket-queue.js";
+import { type Flow, PRIORITY_CLASSES, SendQueue } from "./send-queue.js";
+import { TicketQueue } from "./ticket-queue.js";
 import { Transfer } from "./transfer.js";
 
 /** What came of trying to write a message into a packet. */
 const WROTE = { all: 0, waits: 1, packetFull: 2 } as const;
 type Wrote = (typeof WROTE)[keyof typeof WROTE];
+const NO_TICKET = -1;
+
+export interface FeedEvents {
+  /** A message got its number. */
+  readonly onRelease: (slot: number, now: Nanoseconds) => void;
+  /** There is credit for a parked message whose time has come. */
+  readonly onReturn: (slot: number) => void;
+}
 
 export class Feed {
   readonly queue = new SendQueue();
@@ -27,27 +36,61 @@ export class Feed {
   /** Slots of the messages that have a number. */
   readonly numbers = new NumberIndex();
   readonly #out: Outgoing;
-  readonly #onRelease: (slot: number, now: Nanoseconds) => void;
+  readonly #events: FeedEvents;
   readonly #writer = new MessageWriter();
   #next = 1;
+  /** Large messages that have a number: the other end takes so many at a time. */
+  #begun = 0;
+  /** Parked messages whose time has come: they go before anything new, as credit allows. */
+  readonly #returning = new TicketQueue();
+  /** Flows that let the others pass while a packet is written. */
+  readonly #passing: Flow[] = [];
+  /** No credit is left for what is written now. */
+  #exhausted = false;
+  /** Ticket of a message that credit was too short for: nothing new overtakes it for ever. */
+  #reserved = NO_TICKET;
   /** Wall ms since the epoch at the last write. */
   #wallMs = 0;
 
-  constructor(outgoing: Outgoing, onRelease: (slot: number, now: Nanoseconds) => void) {
+  constructor(outgoing: Outgoing, events: FeedEvents) {
     this.#out = outgoing;
-    this.#onRelease = onRelease;
+    this.#events = events;
     this.payloads = new Payloads(outgoing);
   }
 
   /** Fills what room the packet has. True when it wrote something. */
   write(now: Nanoseconds, wallNs: number, packet: PacketBuilder): boolean {
     this.#wallMs = wallNs / NS_PER_MS;
+    this.#exhausted = false;
+    this.#takeBack();
     const before = packet.at;
     for (let priority = PRIORITY_CLASSES - 1; priority >= 0; priority--) {
       if (!this.#writeRepairs(now, priority, packet)) break;
       if (!this.#writeNew(now, priority, packet)) break;
     }
     return packet.at > before;
+  }
+
+  /** A parked message has waited long enough. */
+  comeBack(slot: number): void {
+    this.#returning.push(this.#out.ticketOf(slot));
+  }
+
+  #takeBack(): void {
+    const out = this.#out;
+    for (let left = this.#returning.size; left > 0; left--) {
+      const ticket = this.#returning.first;
+      this.#returning.shift();
+      const slot = out.slotOf(ticket);
+      if (slot < 0 || out.standings[slot] !== STANDING.parked) continue;
+      // The first of a stream waits for no credit: what waits behind it may have it all.
+      const isFirst = out.streams[slot]?.owed === out.sequences[slot];
+      this.#exhausted ||= !isFirst && !this.credit.allows(out, slot);
+      if (isFirst || !this.#exhausted) {
+        this.credit.count(out, slot);
+        this.#events.onReturn(slot);
+      } else this.#returning.push(ticket);
+    }
   }
 
   /** What was lost, or is to be sent once more. False: the packet is full. */
@@ -65,30 +108,70 @@ export class Feed {
 
   /** New messages, each flow in its turn. False: the packet is full. */
   #writeNew(now: Nanoseconds, priority: number, packet: PacketBuilder): boolean {
+    const room = this.#writeFlows(now, priority, packet);
+    for (let i = 0; i < this.#passing.length; i++) this.queue.enter(this.#passing[i] as Flow);
+    this.#passing.length = 0;
+    return room;
+  }
+
+  #writeFlows(now: Nanoseconds, priority: number, packet: PacketBuilder): boolean {
+    const out = this.#out;
     for (;;) {
       const flow = this.queue.turn(priority);
       if (flow === undefined) return true;
-      if (flow.tickets.size === 0) {
+      const slot = this.#headOf(flow);
+      const isNew = slot >= 0 && out.numbers[slot] === 0;
+      if (slot < 0 || (isNew && (out.streams[slot]?.postponed ?? 0) > 0)) {
         this.queue.leave(priority);
         continue;
       }
-      const ticket = flow.tickets.first;
-      const slot = this.#out.slotOf(ticket);
-      if (slot < 0 || this.#out.standings[slot] !== STANDING.queued) {
-        flow.tickets.shift();
-        continue;
-      }
-      if ((this.#out.streams[slot]?.postponed ?? 0) > 0) {
+      // What others have begun must go on: their ends are what gives credit back.
+      if (isNew && !this.#mayRelease(slot)) {
         this.queue.leave(priority);
+        this.#passing.push(flow);
         continue;
       }
-      if (this.#out.numbers[slot] === 0 && !this.credit.allows(this.#out, slot)) return true;
       const before = packet.at;
-      const wrote = this.#writeSlot(now, slot, ticket, packet, flow.tickets);
+      const wrote = this.#writeSlot(now, slot, out.ticketOf(slot), packet, flow.tickets);
       this.queue.charge(priority, packet.at - before);
       if (wrote === WROTE.packetFull) return false;
-      if (wrote === WROTE.waits && this.#out.numbers[slot] === 0) this.queue.leave(priority);
+      if (wrote === WROTE.waits && out.numbers[slot] === 0) this.queue.leave(priority);
     }
+  }
+
+  /** Slot of the first message of a flow that has something to write, or -1. */
+  #headOf(flow: Flow): number {
+    while (flow.tickets.size > 0) {
+      const slot = this.#out.slotOf(flow.tickets.first);
+      if (slot >= 0 && this.#out.standings[slot] === STANDING.queued) return slot;
+      flow.tickets.shift();
+    }
+    return -1;
+  }
+
+  /** Whether a new message may be released. One that may not is the next of its class that may. */
+  #mayRelease(slot: number): boolean {
+    const out = this.#out;
+    if (this.#exhausted) return false;
+    if (out.transfers[slot]?.large === true && this.#begun >= LARGE_TRANSFERS_MAX) return false;
+    const first = this.#reserved === NO_TICKET ? -1 : out.slotOf(this.#reserved);
+    if (first >= 0 && first !== slot && this.#isDue(first)) {
+      if ((out.priorities[slot] as number) <= (out.priorities[first] as number)) return false;
+    }
+    if (this.credit.allows(out, slot)) {
+      if (first === slot) this.#reserved = NO_TICKET;
+      return true;
+    }
+    this.#exhausted = true;
+    this.#reserved = out.ticketOf(slot);
+    return false;
+  }
+
+  /** Whether only credit keeps a message from its release. */
+  #isDue(slot: number): boolean {
+    const out = this.#out;
+    const isNew = out.standings[slot] === STANDING.queued && out.numbers[slot] === 0;
+    return isNew && (out.streams[slot]?.postponed ?? 0) === 0;
   }
 
   /** Writes pieces of one message until all are written, the packet is full, or a payload is missing. */
@@ -103,6 +186,14 @@ export class Feed {
     const total = out.totals[slot] as number;
     const transfer = this.#transferFor(slot, packet);
     for (;;) {
+      if (transfer?.large === true) {
+        this.payloads.want(slot);
+        if (!transfer.repairing && queue === this.queue.repairs(out.priorities[slot] as number)) {
+          queue.shift();
+          this.goOn(slot);
+          return WROTE.all;
+        }
+      }
       const offset = transfer === undefined ? 0 : transfer.next;
       const run = transfer === undefined ? total : transfer.run;
       if (offset < 0 || (run === 0 && total > 0)) {
@@ -137,7 +228,7 @@ export class Feed {
   /** The transfer of a message that does not go in one packet; undefined for one that does. */
   #transferFor(slot: number, packet: PacketBuilder): Transfer | undefined {
     const known = this.#out.transfers[slot];
-    if (known !== undefined) return known;
+    if (known !== undefined || this.#out.totals[slot] === 0) return known;
     this.#describe(slot, 0, false);
     if (this.#writer.fits(packet.capacity, this.#out.totals[slot] as number)) return undefined;
     const transfer = new Transfer(this.#out.totals[slot] as number);
@@ -154,8 +245,33 @@ export class Feed {
     if (stream !== undefined) out.sequences[slot] = stream.release();
     out.released[slot] = 1;
     out.sentAt[slot] = now;
+    if (out.transfers[slot]?.large === true) this.#begun += 1;
     this.credit.count(out, slot);
-    this.#onRelease(slot, now);
+    this.#events.onRelease(slot, now);
+  }
+
+  /** Bytes of a message that was released are to be written: what was lost, or what is left. */
+  goOn(slot: number): void {
+    const out = this.#out;
+    const priority = out.priorities[slot] as number;
+    const transfer = out.transfers[slot];
+    out.standings[slot] = STANDING.queued;
+    // What is left of a large message takes turns with the others; a repair is short.
+    if (transfer?.large === true && !transfer.repairing) {
+      this.queue.push(this.queue.begun(priority), out.ticketOf(slot));
+    } else this.queue.repair(priority, out.ticketOf(slot));
+  }
+
+  /** A message is final, or its row is gone. */
+  forget(slot: number): void {
+    const out = this.#out;
+    const number = out.numbers[slot] as number;
+    if (number !== 0) {
+      this.numbers.delete(number);
+      if (out.transfers[slot]?.large === true) this.#begun -= 1;
+    }
+    this.credit.uncount(out, slot);
+    this.payloads.drop(slot);
   }
 
   /** Tells the writer about a message, as it will be once released. */

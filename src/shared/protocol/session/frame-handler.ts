@@ -29,7 +29,7 @@ export interface FrameEvents {
   /** The other end closed the session. */
   readonly onClose: (session: Session, reason: number) => void;
   /** Which keys the other end holds; the frame is valid during the call. */
-  readonly onKeys: (session: Session, keys: KeysFrame) => void;
+  readonly onKeys: (keys: KeysFrame) => void;
   /** A receipt or refusal with a digest that is not that of the message. */
   readonly onMismatch: () => void;
 }
@@ -130,7 +130,7 @@ export class FrameHandler {
         this.#events.onClose(session, reader.close.reason);
         return undefined;
       case FRAME.keys:
-        this.#events.onKeys(session, reader.keys);
+        this.#events.onKeys(reader.keys);
         return undefined;
       default:
         return undefined;

@@ -17,6 +17,8 @@ import { putVarint, varintBytes } from "./varint.js";
 
 /** Ranges of a HAVE frame. */
 export const HAVE_RANGES_MAX = 32;
+/** Longest HAVE, of a message of at most 2^30 bytes. */
+export const HAVE_BYTES_MAX = 3 + MESSAGE_ID_BYTES + DIGEST_PIECE_BYTES + 4 + HAVE_RANGES_MAX * 8;
 /** Flag: what is not listed was dropped, and must come again. */
 const HAVE_DROPPED = 1;
 

@@ -2,7 +2,8 @@
 // is believed. Stamps are committed before anything that carries them leaves; a message 1 that was
 // accepted is answered once, after that commit. What is made of a finished one is the peer's affair.
 
-import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
+import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
+import { type Agreed, agreedOf } from "./agreed.js";
 import { decodeHandshakePayload, type HandshakePayload } from "./handshake-payload.js";
 import { type HandshakeResult, type HandshakeSink, type KeyRole, NO_KEY_SLOT } from "./ports.js";
 import type { SessionIds } from "./session-ids.js";
@@ -10,6 +11,8 @@ import type { SessionIds } from "./session-ids.js";
 /** Waits behind an unanswered message 1, s; the last one repeats. Source: wire.md, 3.2 and 3.5. */
 const WAITS_SECONDS = [1, 2, 4, 5, 30, 300, 3_600] as const;
 const JITTER_SHARE = 0.2;
+/** Wait until a job that found no slab is given once more, ns. */
+const AGAIN_WAIT_NS = 5 * NS_PER_MS;
 /** How long an answer is believed, ns. */
 const INITIATION_LIFE_NS = 5 * NS_PER_SECOND;
 /** A stamp or an answer that does not come is given up after this long, ns. */
@@ -18,24 +21,15 @@ const INITIATIONS_MAX = 2;
 /** Datagrams of one peer at the worker at a time. */
 const READING_MAX = 16;
 
-/** Stamps to be made durable; 0n leaves one as it is. */
-export interface StampOrder {
+export interface HandshakeStamps {
   readonly sent: bigint;
   readonly accepted: bigint;
 }
 
-/** A handshake that is finished: the keys of a session lie in the worker. */
-export interface Agreed {
-  readonly initiator: boolean;
-  readonly role: KeyRole;
-  readonly keySlot: number;
-  readonly localId: number;
-  readonly remoteId: number;
-  readonly headerKeyOut: Uint8Array;
-  readonly headerKeyIn: Uint8Array;
-  readonly payload: HandshakePayload;
-  readonly address: string;
-  readonly port: number;
+/** Stamps to be made durable; 0n leaves one as it is. */
+export interface StampOrder extends HandshakeStamps {
+  /** Where the change of the peer's keys stands (rotation.ts); undefined: as it was. */
+  readonly rotation?: string | undefined;
 }
 
 interface Initiation {
@@ -58,7 +52,8 @@ interface Answering {
   readonly until: Nanoseconds;
   readonly sent: bigint;
   readonly accepted: bigint;
-  ordered: boolean;
+  /** `stamps`: being committed. `slab`: to be given to the worker. `worker`: it has it. */
+  awaits: "stamps" | "slab" | "worker";
 }
 
 export interface HandshakePlace {
@@ -87,8 +82,13 @@ export class Handshakes {
   #reading = 0;
   /** The stamp of the next message 1, while it is not committed. */
   #stamp: { readonly sent: bigint; readonly until: Nanoseconds } | undefined;
-  #orders: StampOrder[] = [];
+  #orders: HandshakeStamps[] = [];
+  /** What the store said is committed. */
+  readonly #durable: { sent: bigint; accepted: bigint };
+  /** When an answer is given to the worker once more. */
+  #againAt: Nanoseconds = nanoseconds(0);
   #attempts = 0;
+  #unanswered = 0;
   #nextAt: Nanoseconds = nanoseconds(Number.POSITIVE_INFINITY);
   #tag = 0;
 
@@ -96,22 +96,24 @@ export class Handshakes {
     this.#options = options;
     this.#sent = options.sent;
     this.#accepted = options.accepted;
+    this.#durable = { sent: options.sent, accepted: options.accepted };
   }
 
   /** Highest stamp that was accepted: below and equal, a message 1 is a replay. */
   get accepted(): bigint {
     return this.#accepted;
   }
-  /** Message 1 sent without an answer since the last sign of life. */
-  get unanswered(): number {
+  /** Message 1 sent since the last sign of life, or since this bout began. */
+  get attempts(): number {
     return this.#attempts;
+  }
+  /** Message 1 sent without an answer since the last session. */
+  get unanswered(): number {
+    return this.#unanswered;
   }
   /** A handshake is due, or will be. */
   get wanted(): boolean {
     return this.#nextAt !== Number.POSITIVE_INFINITY;
-  }
-  get pending(): boolean {
-    return this.#open.length > 0 || this.#stamp !== undefined;
   }
 
   // --- When -------------------------------------------------------------------------------------
@@ -134,28 +136,51 @@ export class Handshakes {
 
   /** There is a session: no more of them. */
   done(): void {
+    this.#unanswered = 0;
+    this.cease();
+  }
+
+  /** Nobody waits for a session any more. What is under way may still be answered. */
+  cease(): void {
     this.#attempts = 0;
     this.#nextAt = nanoseconds(Number.POSITIVE_INFINITY);
     this.#stamp = undefined;
   }
 
+  /** Nothing that was begun goes on: its keys are not those of the configuration any more. */
+  abandon(sink: HandshakeSink): void {
+    this.cease();
+    for (const initiation of this.#open) this.#drop(initiation, sink);
+    this.#open = [];
+    if (this.#answering !== undefined) this.#drop(this.#answering, sink);
+    this.#answering = undefined;
+  }
+
+  #drop(begun: Initiation | Answering, sink: HandshakeSink): void {
+    const { peer, ids } = this.#options;
+    sink.forget(peer, begun.keySlot);
+    ids.release(begun.sessionId, begun.keySlot);
+  }
+
   get deadline(): Nanoseconds {
     let at: number = this.#stamp === undefined ? this.#nextAt : this.#stamp.until;
     for (const { until } of this.#open) at = Math.min(at, until);
-    if (this.#answering !== undefined) at = Math.min(at, this.#answering.until);
+    const answering = this.#answering;
+    if (answering !== undefined) {
+      at = Math.min(at, answering.awaits === "slab" ? this.#againAt : answering.until);
+    }
     return nanoseconds(at);
   }
 
-  /** True when an attempt went unanswered: names are looked up again, the next address is tried. */
+  /** True when an attempt went unanswered: names are looked up again. */
   handleTimeout(now: Nanoseconds, wallNs: number, sink: HandshakeSink): boolean {
-    for (const initiation of this.#open) {
-      if (initiation.until <= now) sink.forget(this.#options.peer, initiation.keySlot);
-    }
+    for (const each of this.#open) if (each.until <= now) this.#drop(each, sink);
     this.#open = this.#open.filter(({ until }) => until > now);
-    if (this.#answering !== undefined && this.#answering.until <= now) {
-      sink.forget(this.#options.peer, this.#answering.keySlot);
+    const answering = this.#answering;
+    if (answering !== undefined && answering.until <= now) {
+      this.#drop(answering, sink);
       this.#answering = undefined;
-    }
+    } else if (answering?.awaits === "slab") this.#respond(now, answering, sink);
     if (this.#stamp !== undefined && this.#stamp.until <= now) this.#stamp = undefined;
     if (now < this.#nextAt || this.#stamp !== undefined) return false;
     const again = this.#attempts > 0;
@@ -167,31 +192,49 @@ export class Handshakes {
     const jitter = 1 - JITTER_SHARE * this.#options.uniform();
     this.#nextAt = nanoseconds(now + wait * NS_PER_SECOND * jitter);
     this.#attempts += 1;
+    this.#unanswered += 1;
     return again;
   }
 
   /** Stamps that the store should commit. */
-  pollStamp(): StampOrder | undefined {
+  pollStamp(): HandshakeStamps | undefined {
     return this.#orders.shift();
   }
 
-  /** Stamps up to these are committed and synced: what waited for them may leave. */
-  handleStamped(
+  /** Whether message 1 may leave once these stamps are committed. */
+  awaits(stamps: HandshakeStamps): boolean {
+    return this.#stamp !== undefined && stamps.sent >= this.#stamp.sent;
+  }
+
+  /** Message 1, under a key and to a place, behind the commit of its stamp; nowhere: none. */
+  initiate(
     now: Nanoseconds,
-    stamps: StampOrder,
     role: KeyRole,
     place: HandshakePlace | undefined,
     sink: HandshakeSink,
   ): void {
-    if (this.#stamp !== undefined && stamps.sent >= this.#stamp.sent) {
-      const { sent } = this.#stamp;
-      this.#stamp = undefined;
-      if (place !== undefined) this.#initiate(now, sent, role, place, sink);
-    }
+    const sent = this.#stamp?.sent;
+    this.#stamp = undefined;
+    if (sent !== undefined && place !== undefined) this.#initiate(now, sent, role, place, sink);
+  }
+
+  /**
+   * Stamps up to these are committed and synced, and so is what `isDurable` says of keys: an answer
+   * that waited for them may leave.
+   */
+  handleStamped(
+    now: Nanoseconds,
+    stamps: HandshakeStamps,
+    isDurable: (role: KeyRole) => boolean,
+    sink: HandshakeSink,
+  ): void {
+    this.#durable.sent = later(this.#durable.sent, stamps.sent);
+    this.#durable.accepted = later(this.#durable.accepted, stamps.accepted);
     const answering = this.#answering;
-    if (answering === undefined || answering.ordered) return;
-    if (stamps.sent >= answering.sent && stamps.accepted >= answering.accepted) {
-      this.#respond(answering, sink);
+    if (answering?.awaits !== "stamps" || !isDurable(answering.role)) return;
+    const { sent, accepted } = this.#durable;
+    if (sent >= answering.sent && accepted >= answering.accepted) {
+      this.#respond(now, answering, sink);
     }
   }
 
@@ -233,10 +276,29 @@ export class Handshakes {
       case "refused":
         // Of a job that was to write, the key slot says which; of one that was to read there is none.
         if (result.keySlot === NO_KEY_SLOT) this.#reading -= 1;
+        else if (result.keySlot === this.#answering?.keySlot) this.#unanswerable();
         return undefined;
       case "initiated":
         return undefined;
     }
+  }
+
+  /** What a worker read is not used. */
+  handleDropped(): void {
+    this.#reading -= 1;
+  }
+
+  /** The worker has nothing that it could answer any more, and no keys. */
+  #unanswerable(): void {
+    const { sessionId, keySlot } = this.#answering as Answering;
+    this.#options.ids.release(sessionId, keySlot);
+    this.#answering = undefined;
+  }
+
+  /** Whether the datagram of this result is still wanted. */
+  wants(result: HandshakeResult): boolean {
+    if (result.kind === "responded") return this.#answering?.sessionId === result.tag;
+    return result.kind === "initiated" && this.#open.some(({ tag }) => tag === result.tag);
   }
 
   #initiation(now: Nanoseconds, wallNs: number, result: HandshakeResult): void {
@@ -259,14 +321,14 @@ export class Handshakes {
       until: nanoseconds(now + STEP_LIFE_NS),
       sent: this.#sent,
       accepted: stamp,
-      ordered: false,
+      awaits: "stamps",
     };
     this.#orders.push({ sent: this.#sent, accepted: stamp });
   }
 
-  #respond(answering: Answering, sink: HandshakeSink): void {
+  #respond(now: Nanoseconds, answering: Answering, sink: HandshakeSink): void {
     const { peer } = this.#options;
-    answering.ordered = sink.respond({
+    const taken = sink.respond({
       peer,
       affinity: peer,
       tag: answering.sessionId,
@@ -279,13 +341,15 @@ export class Handshakes {
       ...words(answering.sent),
       payload: this.#options.payload(this.#accepted),
     });
+    answering.awaits = taken ? "worker" : "slab";
+    this.#againAt = nanoseconds(now + AGAIN_WAIT_NS);
   }
 
   #responded(result: HandshakeResult): Agreed | undefined {
     const answering = this.#answering;
     if (answering === undefined || result.tag !== answering.sessionId) return undefined;
     this.#answering = undefined;
-    return agreed(
+    return agreedOf(
       false,
       answering.role,
       answering.sessionId,
@@ -304,8 +368,7 @@ export class Handshakes {
   ): void {
     const { peer, ids, payload } = this.#options;
     while (this.#open.length >= INITIATIONS_MAX) {
-      const oldest = this.#open.shift() as Initiation;
-      sink.forget(peer, oldest.keySlot);
+      this.#drop(this.#open.shift() as Initiation, sink);
     }
     this.#tag = (this.#tag + 1) >>> 0;
     const initiation: Initiation = {
@@ -328,6 +391,7 @@ export class Handshakes {
       payload: payload(this.#accepted),
     });
     if (taken) this.#open.push(initiation);
+    else ids.release(initiation.sessionId, initiation.keySlot);
   }
 
   #completed(result: HandshakeResult): Agreed | undefined {
@@ -342,7 +406,7 @@ export class Handshakes {
       if (stamp > this.#accepted) this.#accepted = stamp;
       this.#orders.push({ sent: this.#sent, accepted: this.#accepted });
     }
-    return agreed(true, initiation.role, initiation.sessionId, result.remoteId, payload, result);
+    return agreedOf(true, initiation.role, initiation.sessionId, result.remoteId, payload, result);
   }
 
   /** Stamps of ours that the other end accepted once were ours, whatever our disk says. */
@@ -351,29 +415,9 @@ export class Handshakes {
   }
 }
 
+const later = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+
 const words = (stamp: bigint): { readonly stampHigh: number; readonly stampLow: number } => ({
   stampHigh: Number(stamp >> 32n),
   stampLow: Number(stamp & 0xffff_ffffn),
 });
-
-function agreed(
-  initiator: boolean,
-  role: KeyRole,
-  localId: number,
-  remoteId: number,
-  payload: HandshakePayload,
-  result: HandshakeResult,
-): Agreed {
-  return {
-    initiator,
-    role,
-    keySlot: result.keySlot,
-    localId,
-    remoteId,
-    headerKeyOut: result.headerKeyOut.slice(),
-    headerKeyIn: result.headerKeyIn.slice(),
-    payload,
-    address: result.address,
-    port: result.port,
-  };
-}

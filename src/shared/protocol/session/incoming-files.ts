@@ -17,13 +17,22 @@ export class IncomingFiles {
   readonly #byId = new Map<string, LargeIn>();
   readonly #byNumber = new Map<number, LargeIn>();
   readonly #byToken = new Map<number, LargeIn>();
+  /** All of them: looked through for each packet. */
+  #all: LargeIn[] = [];
   #token = 0;
 
   get full(): boolean {
-    return this.#byId.size >= LARGE_TRANSFERS_MAX;
+    return this.#all.length >= LARGE_TRANSFERS_MAX;
   }
-  all(): Iterable<LargeIn> {
-    return this.#byId.values();
+  get size(): number {
+    return this.#all.length;
+  }
+  all(): readonly LargeIn[] {
+    return this.#all;
+  }
+  /** One that nobody has asked about in this boot of the peer, the oldest. */
+  unclaimed(): LargeIn | undefined {
+    return this.#all.find(({ number, finishing }) => number === 0 && !finishing);
   }
   ofNumber(number: number): LargeIn | undefined {
     return this.#byNumber.get(number);
@@ -37,16 +46,18 @@ export class IncomingFiles {
     return this.nextTelling() !== undefined;
   }
   nextTelling(): LargeIn | undefined {
-    for (const large of this.#byId.values()) if (large.tell) return large;
+    for (let i = 0; i < this.#all.length; i++) {
+      const large = this.#all[i] as LargeIn;
+      if (large.tell) return large;
+    }
     return undefined;
   }
   told(large: LargeIn): void {
     large.told();
   }
   /** The packet with HAVE was lost. */
-  untold(token: number): void {
-    const large = this.#byToken.get(token);
-    if (large !== undefined) large.tell = true;
+  untold(token: number, dropped: boolean): void {
+    this.#byToken.get(token)?.untold(dropped);
   }
 
   /** The transfer of this message id. */
@@ -89,6 +100,7 @@ export class IncomingFiles {
     this.#byNumber.delete(large.number);
     this.#byToken.delete(large.token);
     this.#byId.delete(hexOf(large.messageId, 0));
+    this.#all = this.#all.filter((each) => each !== large);
   }
 
   #enter(messageId: Uint8Array, digest16: Uint8Array, total: number): LargeIn {
@@ -96,6 +108,7 @@ export class IncomingFiles {
     const large = new LargeIn({ token: this.#token, messageId, digest16, total });
     this.#byId.set(hexOf(messageId, 0), large);
     this.#byToken.set(large.token, large);
+    this.#all.push(large);
     return large;
   }
 }

@@ -1,13 +1,15 @@
 // What a receiver remembers of the numbers of one boot of its peer: what is settled, what is stored,
 // what is under way. Bounded by ranges, not by numbers.
 
-import { NUMBER_RANGES_MAX, NUMBER_SPAN_NUMBERS } from "./limits.js";
+import { NUMBER_RANGES_MAX, NUMBER_SPAN_NUMBERS, UNFINISHED_MESSAGES_MAX } from "./limits.js";
 import { NumberRanges } from "./number-ranges.js";
 
 export class IncomingNumbers {
   #below = 1;
+  /** One that finds no room here is stored all the same: a copy of it draws its receipt again. */
   readonly #stored = new NumberRanges(NUMBER_RANGES_MAX);
-  readonly #pending = new NumberRanges(NUMBER_RANGES_MAX);
+  /** More ranges than may begin: ends split them, and must never fail. */
+  readonly #pending = new NumberRanges(4 * UNFINISHED_MESSAGES_MAX);
   #pendingCount = 0;
 
   /** Every number below it is settled: copies of those are ignored. */
@@ -32,7 +34,10 @@ export class IncomingNumbers {
 
   /** A message begins; false when its number would make too many ranges. */
   begin(number: number): boolean {
-    if (!this.#pending.add(number)) return false;
+    const pending = this.#pending;
+    const isApart = !pending.has(number - 1) && !pending.has(number + 1);
+    if (isApart && pending.size >= NUMBER_RANGES_MAX) return false;
+    if (!pending.add(number)) return false;
     this.#pendingCount += 1;
     return true;
   }
@@ -40,17 +45,18 @@ export class IncomingNumbers {
   /** It ended: stored, or refused. */
   end(number: number, stored: boolean): void {
     if (!this.#pending.has(number)) return;
+    this.#pending.remove(number);
     this.#pendingCount -= 1;
-    // A split that finds no room leaves the number pending, which a copy then finds; SETTLED clears it.
-    if (!this.#pending.remove(number)) this.#pendingCount += 1;
-    if (stored && number >= this.#below) this.#stored.add(number);
+    if (stored) this.#stored.add(number);
   }
 
-  /** SETTLED: true when it says something new. */
+  /** SETTLED: true when it says something new. What is still under way below is nobody's any more. */
   settle(below: number): boolean {
     if (below <= this.#below) return false;
     this.#below = below;
     this.#stored.removeBelow(below);
+    this.#pending.removeBelow(below);
+    this.#pendingCount = this.#pending.count;
     return true;
   }
 

@@ -3,8 +3,10 @@
 // so that a transfer goes on in another session, another boot, and after our own restart.
 
 import { MESSAGE_ID_BYTES } from "../constants.js";
+import { HAVE_RANGES_MAX } from "./frame-transfer.js";
 import { DIGEST_PIECE_BYTES, SPOOL_SYNC_BYTES } from "./limits.js";
 import { NumberRanges } from "./number-ranges.js";
+import type { StreamIn } from "./stream-in.js";
 
 /** Ranges of one file at most; a piece that would make more is dropped, and comes again. */
 const RANGES_MAX = 1_024;
@@ -18,7 +20,9 @@ export class LargeIn {
   readonly token: number;
   /** Number under which it comes now; 0 when only its file is known. */
   number = 0;
-  flags = 0;
+  /** Where it stands in its stream, if it is ordered. */
+  stream: StreamIn | undefined;
+  sequence = 0;
   /** HAVE is to be written; and what it does not list was dropped here. */
   tell = false;
   dropped = false;
@@ -55,6 +59,8 @@ export class LargeIn {
   /** The store has these bytes on disk, synced. */
   spooled(offset: number, length: number): void {
     this.onDisk.addRange(offset, offset + length);
+    // It may have been at the store when `fallBack` forgot it.
+    this.handed.addRange(offset, offset + length);
     const bytes = this.onDisk.count;
     if (bytes - this.#toldBytes >= SPOOL_SYNC_BYTES || bytes === this.total) this.tell = true;
   }
@@ -62,7 +68,13 @@ export class LargeIn {
   told(): void {
     this.tell = false;
     this.dropped = false;
-    this.#toldBytes = this.onDisk.count;
+    this.#toldBytes = this.#listedBytes();
+  }
+
+  /** The packet with HAVE was lost. `dropped`: it said that what it did not list must come again. */
+  untold(dropped: boolean): void {
+    this.tell = true;
+    this.dropped ||= dropped;
   }
 
   /** Pieces were refused, or a session began: what is not on disk must come again. */
@@ -74,6 +86,14 @@ export class LargeIn {
     this.finishing = false;
     this.tell = true;
     this.dropped = true;
+  }
+
+  /** What of it fits into a HAVE. */
+  #listedBytes(): number {
+    let bytes = 0;
+    const ranges = Math.min(this.onDisk.size, HAVE_RANGES_MAX);
+    for (let i = 0; i < ranges; i++) bytes += this.onDisk.endOf(i) - this.onDisk.startOf(i);
+    return bytes;
   }
 
   /** Nothing of it is left on disk. */

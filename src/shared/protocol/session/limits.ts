@@ -42,8 +42,8 @@ export const CREDIT_BYTES_MIN = 512 * 1_024;
 export const CREDIT_BYTES_MAX = 8 * 1_024 * 1_024;
 export const CREDIT_MESSAGES_MIN = 1_024;
 export const CREDIT_MESSAGES_MAX = 16_384;
-/** Streams of one peer with anything unfinished. */
-export const STREAMS_MAX = 1_024;
+/** Streams of one peer and boot that are remembered; a new one beyond is refused for a while. */
+export const STREAMS_MAX = 16_384;
 /** SETTLED is sent when it rose by so many numbers, or so long after it rose, ns. */
 export const SETTLED_STEP_NUMBERS = 1_024;
 export const SETTLED_DELAY_NS = 200 * NS_PER_MS;

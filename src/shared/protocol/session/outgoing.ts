@@ -49,6 +49,8 @@ export class Outgoing {
   backoffs = new Uint8Array(CAPACITY_INITIAL);
   /** Monotonic ns of the first packet in this session. */
   sentAt = new Float64Array(CAPACITY_INITIAL);
+  /** Monotonic ns at which a parked row has waited long enough. */
+  returnAt = new Float64Array(CAPACITY_INITIAL);
   payloadAts = new Uint32Array(CAPACITY_INITIAL);
   digests = new Uint8Array(CAPACITY_INITIAL * MESSAGE_DIGEST_BYTES);
   ids = new Uint8Array(CAPACITY_INITIAL * MESSAGE_ID_BYTES);
@@ -71,6 +73,10 @@ export class Outgoing {
 
   get size(): number {
     return this.#size;
+  }
+  /** Slots in use lie below this. */
+  get capacity(): number {
+    return this.#capacity;
   }
   get full(): boolean {
     return this.#size >= IN_FLIGHT_MESSAGES_MAX;
@@ -112,7 +118,7 @@ export class Outgoing {
     this.sources[slot] = undefined;
     this.streams[slot] = undefined;
     this.transfers[slot] = undefined;
-    this.#lives[slot] = ((this.#lives[slot] as number) + 1) & 0x7fff;
+    this.renew(slot);
     this.#free[this.#freeCount] = slot;
     this.#freeCount += 1;
     this.#size -= 1;
@@ -128,6 +134,11 @@ export class Outgoing {
     const slot = ticket & 0xffff;
     if (slot >= this.#capacity || this.standings[slot] === STANDING.free) return -1;
     return this.ticketOf(slot) === ticket ? slot : -1;
+  }
+
+  /** The slot goes on under another ticket: what was under way, asked for or queued is void. */
+  renew(slot: number): void {
+    this.#lives[slot] = ((this.#lives[slot] as number) + 1) & 0x7fff;
   }
 
   /** Wakes the slot at `at`; replaces an earlier deadline. */
@@ -168,6 +179,7 @@ export class Outgoing {
     this.shown = grown(this.shown, new Uint8Array(capacity));
     this.backoffs = grown(this.backoffs, new Uint8Array(capacity));
     this.sentAt = grown(this.sentAt, new Float64Array(capacity));
+    this.returnAt = grown(this.returnAt, new Float64Array(capacity));
     this.payloadAts = grown(this.payloadAts, new Uint32Array(capacity));
     this.digests = grown(this.digests, new Uint8Array(capacity * MESSAGE_DIGEST_BYTES));
     this.ids = grown(this.ids, new Uint8Array(capacity * MESSAGE_ID_BYTES));

@@ -28,8 +28,10 @@ export const PACKET_WRITTEN = {
   yes: 0,
   /** There is nothing to write. */
   nothing: 1,
-  /** The path, or the slabs, have no room: something else will wake us. */
+  /** The path has no room: its clock, or an acknowledgement, will wake us. */
   later: 2,
+  /** All slabs are out: the next one that comes back will wake us. */
+  starved: 3,
 } as const;
 export type PacketWritten = (typeof PACKET_WRITTEN)[keyof typeof PACKET_WRITTEN];
 
@@ -70,10 +72,10 @@ export class PacketWriter {
       if (probe !== PACKET_WRITTEN.nothing) return probe;
       if (transport.room(now, bytes) !== ROOM.yes || !session.recovery.hasRoom) {
         const acked = this.writeAck(now, session, sink);
-        return acked === PACKET_WRITTEN.yes ? acked : PACKET_WRITTEN.later;
+        return acked === PACKET_WRITTEN.nothing ? PACKET_WRITTEN.later : acked;
       }
     }
-    if (!sink.packetRoom(this.#peer, bytes - PACKET_OVERHEAD_BYTES)) return PACKET_WRITTEN.later;
+    if (!sink.packetRoom(this.#peer, bytes - PACKET_OVERHEAD_BYTES)) return PACKET_WRITTEN.starved;
     const packet = this.#open(bytes, session, sink);
     const acks = session.acks.ackWanted ? this.#putAck(now, session) : NO_ACKS;
     const ackEnd = packet.at;
@@ -109,7 +111,7 @@ export class PacketWriter {
     if (!session.acks.ackDue(now)) return PACKET_WRITTEN.nothing;
     const bytes = Math.min(SMALL_PACKET_BYTES, this.#path.allowance);
     if (bytes < DATAGRAM_BYTES_LEAST) return PACKET_WRITTEN.nothing;
-    if (!sink.packetRoom(this.#peer, bytes - PACKET_OVERHEAD_BYTES)) return PACKET_WRITTEN.later;
+    if (!sink.packetRoom(this.#peer, bytes - PACKET_OVERHEAD_BYTES)) return PACKET_WRITTEN.starved;
     this.#open(bytes, session, sink);
     const acks = this.#putAck(now, session);
     this.#seal(now, session, sink, acks, 0);
@@ -118,7 +120,7 @@ export class PacketWriter {
 
   #writeClose(now: Nanoseconds, session: Session, sink: PacketSink): PacketWritten {
     const { closing } = session;
-    if (!sink.packetRoom(this.#peer, closeBytes(closing))) return PACKET_WRITTEN.later;
+    if (!sink.packetRoom(this.#peer, closeBytes(closing))) return PACKET_WRITTEN.starved;
     const packet = this.#open(closeBytes(closing) + PACKET_OVERHEAD_BYTES, session, sink);
     packet.at = putClose(packet.bytes, packet.at, closing);
     this.#seal(now, session, sink, NO_ACKS, 0);
@@ -133,7 +135,7 @@ export class PacketWriter {
     const bytes = transport.mtu.pollProbe(now);
     if (bytes === 0 || bytes > session.payload.datagramBytesMax) return PACKET_WRITTEN.nothing;
     if (transport.room(now, bytes) !== ROOM.yes) return PACKET_WRITTEN.nothing;
-    if (!sink.packetRoom(this.#peer, bytes - PACKET_OVERHEAD_BYTES)) return PACKET_WRITTEN.later;
+    if (!sink.packetRoom(this.#peer, bytes - PACKET_OVERHEAD_BYTES)) return PACKET_WRITTEN.starved;
     const packet = this.#open(bytes, session, sink);
     packet.at = putPing(packet.bytes, packet.at);
     packet.eliciting = true;

@@ -1,14 +1,22 @@
 // The payloads of one peer's outgoing rows: at hand in the batch that they were leased in, read again
-// one by one after they were dropped, or, for large messages, in pieces. Bounded by what is leased.
+// one by one after they were dropped, or, for large messages, in pieces. Bounded by what is leased, and
+// for the pieces by a sum that all large messages of the peer share.
 
 import { type Outgoing, STANDING } from "./outgoing.js";
 import type { PayloadOrder } from "./ports.js";
-import { READ_PIECE_BYTES } from "./transfer.js";
+import { TicketQueue } from "./ticket-queue.js";
+import { READ_PIECE_BYTES, type Transfer } from "./transfer.js";
+
+/** Pieces of all large messages of a peer; beyond, each has the one that it needs next. */
+const PIECES_BYTES_MAX = 16 * 1_024 * 1_024;
 
 export class Payloads {
   readonly #out: Outgoing;
-  #reads: number[] = [];
+  readonly #reads = new TicketQueue();
   #heldBytes = 0;
+  /** Of the pieces alone: at hand, and at hand or asked for. */
+  #piecesBytes = 0;
+  #claimedBytes = 0;
   /** What `locate` found. */
   bytes: Uint8Array = new Uint8Array(0);
   at = 0;
@@ -19,11 +27,13 @@ export class Payloads {
     this.#out = outgoing;
   }
 
+  /** All payload bytes in memory. */
   get heldBytes(): number {
-    return this.#heldBytes;
+    return this.#heldBytes + this.#piecesBytes;
   }
-  get reading(): boolean {
-    return this.#reads.length > 0;
+  /** Of them, those of rows that were leased or read as a whole. */
+  get wholeBytes(): number {
+    return this.#heldBytes;
   }
 
   /** A row came with its payload. */
@@ -54,35 +64,44 @@ export class Payloads {
 
   /** Asks for what is missing of a row that has something to write. */
   want(slot: number): void {
-    if (this.#out.transfers[slot]?.large === true || this.#out.sources[slot] === undefined) {
-      this.#reads.push(this.#out.ticketOf(slot));
-    }
+    const transfer = this.#out.transfers[slot];
+    if (transfer?.large === true) {
+      if (transfer.wants) return;
+      transfer.wants = true;
+    } else if (this.#out.sources[slot] !== undefined) return;
+    this.#reads.push(this.#out.ticketOf(slot));
   }
 
   poll(): PayloadOrder | undefined {
-    for (;;) {
-      const ticket = this.#reads[this.#reads.length - 1];
-      if (ticket === undefined) return undefined;
+    for (let left = this.#reads.size; left > 0; left--) {
+      const ticket = this.#reads.first;
+      this.#reads.shift();
       const slot = this.#out.slotOf(ticket);
-      const order = slot < 0 ? undefined : this.#order(slot, ticket);
+      if (slot < 0) continue;
+      const transfer = this.#out.transfers[slot];
+      const order =
+        transfer?.large === true ? this.#piece(slot, ticket, transfer) : this.#whole(slot, ticket);
       if (order !== undefined) return order;
-      this.#reads.pop();
     }
+    return undefined;
   }
 
-  /** A piece, or a whole payload, was read. */
-  provide(slot: number, offset: number, bytes: Uint8Array): void {
+  /** A piece, or a whole payload, was read. False: it is not what the row says, which must be gone. */
+  provide(slot: number, offset: number, bytes: Uint8Array): boolean {
     const transfer = this.#out.transfers[slot];
+    const total = this.#out.totals[slot] as number;
     if (transfer?.large === true) {
-      const before = transfer.heldBytes;
+      if (bytes.length !== Math.min(READ_PIECE_BYTES, total - offset)) return false;
       transfer.provide(offset, bytes);
-      this.#heldBytes += transfer.heldBytes - before;
-      return;
+      this.recount(transfer);
+      return true;
     }
-    if (this.#out.sources[slot] !== undefined) return;
+    if (bytes.length !== total) return false;
+    if (this.#out.sources[slot] !== undefined) return true;
     this.#out.sources[slot] = bytes;
     this.#out.payloadAts[slot] = 0;
-    this.#heldBytes += bytes.length;
+    this.#heldBytes += total;
+    return true;
   }
 
   /** Bytes of a piece arrived at the other end. */
@@ -92,9 +111,8 @@ export class Payloads {
       if (this.#out.standings[slot] === STANDING.flying) this.drop(slot);
       return;
     }
-    const before = transfer.heldBytes;
     transfer.acked(offset, length);
-    this.#heldBytes += transfer.heldBytes - before;
+    this.recount(transfer);
     if (transfer.complete) this.drop(slot);
   }
 
@@ -102,33 +120,48 @@ export class Payloads {
   drop(slot: number): void {
     const transfer = this.#out.transfers[slot];
     if (transfer !== undefined) {
-      this.#heldBytes -= transfer.heldBytes;
       transfer.dropPayload();
+      this.recount(transfer);
     }
     if (this.#out.sources[slot] === undefined) return;
     this.#heldBytes -= this.#out.totals[slot] as number;
     this.#out.sources[slot] = undefined;
   }
 
-  #order(slot: number, ticket: number): PayloadOrder | undefined {
-    const transfer = this.#out.transfers[slot];
-    const total = this.#out.totals[slot] as number;
-    let offset = 0;
-    let length = total;
-    if (transfer?.large === true) {
-      offset = transfer.wanted();
-      if (offset < 0) return undefined;
-      length = Math.min(READ_PIECE_BYTES, total - offset);
-    } else {
-      this.#reads.pop();
-      if (this.#out.standings[slot] !== STANDING.reading) return undefined;
-    }
-    return {
-      rowId: this.#out.rowIds[slot] as number,
-      generation: this.#out.generations[slot] as number,
-      offset,
-      length,
-      tag: ticket,
-    };
+  /** What a transfer holds may have changed. */
+  recount(transfer: Transfer): void {
+    const { heldBytes, claimedBytes } = transfer;
+    this.#piecesBytes += heldBytes - transfer.countedHeldBytes;
+    this.#claimedBytes += claimedBytes - transfer.countedClaimedBytes;
+    transfer.countedHeldBytes = heldBytes;
+    transfer.countedClaimedBytes = claimedBytes;
+  }
+
+  /** The next piece of a large message, and its place behind the others for one more. */
+  #piece(slot: number, ticket: number, transfer: Transfer): PayloadOrder | undefined {
+    const begun = this.#out.numbers[slot] !== 0;
+    const scarce = this.#claimedBytes >= PIECES_BYTES_MAX;
+    // One that was begun must be able to go on, or what it holds at the other end is never finished.
+    const offset = begun || !scarce ? transfer.wanted(begun && !scarce) : -1;
+    if (offset >= 0) this.recount(transfer);
+    transfer.wants = offset >= 0 || scarce;
+    if (transfer.wants) this.#reads.push(ticket);
+    if (offset < 0) return undefined;
+    const length = Math.min(READ_PIECE_BYTES, transfer.total - offset);
+    return this.#order(slot, ticket, offset, length);
+  }
+
+  #whole(slot: number, ticket: number): PayloadOrder | undefined {
+    const { standings, numbers, sources, totals } = this.#out;
+    const unreleased = standings[slot] === STANDING.queued && numbers[slot] === 0;
+    if (standings[slot] !== STANDING.reading && !unreleased) return undefined;
+    if (sources[slot] !== undefined) return undefined;
+    return this.#order(slot, ticket, 0, totals[slot] as number);
+  }
+
+  #order(slot: number, tag: number, offset: number, length: number): PayloadOrder {
+    const rowId = this.#out.rowIds[slot] as number;
+    const generation = this.#out.generations[slot] as number;
+    return { rowId, generation, offset, length, tag };
   }
 }

@@ -43,6 +43,14 @@ export class PeerTable {
     return peer !== undefined && this.speaksSession(peer) ? peer : NO_PEER_ID;
   }
 
+  /** Public key of the peer that rows go to in classic only until there was a session with it. */
+  tentativeKey(address: string, port: number): string | undefined {
+    const peer = this.#owner(address, port);
+    if (peer === undefined || this.speaksSession(peer)) return undefined;
+    const { mode, publicKey } = this.entries[peer] as PeerEntry;
+    return mode === "auto" ? publicKey : undefined;
+  }
+
   /** Index of the peer with this public key in base64, or {@link NO_PEER_ID}. */
   ofKey(publicKey: string): number {
     return this.#byKey.get(publicKey) ?? NO_PEER_ID;

@@ -11,6 +11,7 @@ import { NumberRanges } from "./number-ranges.js";
 /** Where the parts of a message lie that has memory of its own: ids, then payload. */
 export const REPLY_OFFSET_BYTES = MESSAGE_ID_BYTES;
 export const PAYLOAD_OFFSET_BYTES = 2 * MESSAGE_ID_BYTES;
+const NONE: readonly number[] = [];
 /** Gaps that pieces of one message may leave; more is a peer that plays games. */
 const GAPS_MAX = 512;
 
@@ -55,10 +56,16 @@ export class Partial {
   /** Whether a piece says the same of its message as the first one did. */
   fits(frame: MessageFrame): boolean {
     return (
+      this.isOf(frame) && same(this.digest16, 0, frame.bytes, frame.digest16At, DIGEST_PIECE_BYTES)
+    );
+  }
+
+  /** The same of a message that comes in one, which says no digest. */
+  isOf(frame: MessageFrame): boolean {
+    return (
       frame.total === this.total &&
       frame.messageFlags === this.flags &&
-      same(this.#bytes, 0, frame.bytes, frame.messageIdAt, MESSAGE_ID_BYTES) &&
-      same(this.digest16, 0, frame.bytes, frame.digest16At, DIGEST_PIECE_BYTES)
+      same(this.#bytes, 0, frame.bytes, frame.messageIdAt, MESSAGE_ID_BYTES)
     );
   }
 
@@ -94,6 +101,7 @@ export class Partial {
 export class Reassembly {
   readonly #budget: ReassemblyBudget;
   readonly #partials = new Map<number, Partial>();
+  #bytes = 0;
 
   constructor(budget: ReassemblyBudget) {
     this.#budget = budget;
@@ -101,6 +109,10 @@ export class Reassembly {
 
   get size(): number {
     return this.#partials.size;
+  }
+  /** What is reserved for them. */
+  get bytes(): number {
+    return this.#bytes;
   }
   of(number: number): Partial | undefined {
     return this.#partials.get(number);
@@ -111,6 +123,7 @@ export class Reassembly {
     if (!this.#budget.take(frame.total)) return undefined;
     const partial = new Partial(frame);
     this.#partials.set(frame.number, partial);
+    this.#bytes += partial.total;
     return partial;
   }
 
@@ -118,11 +131,13 @@ export class Reassembly {
     const partial = this.#partials.get(number);
     if (partial === undefined) return;
     this.#partials.delete(number);
+    this.#bytes -= partial.total;
     this.#budget.giveBack(partial.total);
   }
 
   /** Numbers below this one: what is settled. */
   below(below: number): readonly number[] {
+    if (this.#partials.size === 0) return NONE;
     return [...this.#partials.keys()].filter((number) => number < below);
   }
 

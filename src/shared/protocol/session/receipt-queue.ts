@@ -17,6 +17,8 @@ export class ReceiptQueue {
   #head = 0;
   #next = 0;
   #tail = 0;
+  /** Those that are not acknowledged; what was sent again left its old place behind. */
+  #live = 0;
 
   /** Receipts that wait to be written. */
   get waiting(): number {
@@ -26,21 +28,27 @@ export class ReceiptQueue {
   get next(): number {
     return this.#next;
   }
+  /** Receipts that are not acknowledged. */
   get size(): number {
-    return (this.#tail - this.#head) >>> 0;
+    return this.#live;
   }
 
   /** False when the queue is full: only a peer that repeats itself without end gets there. */
   append(number: number, digestLow: number, digestHigh: number): boolean {
-    if (this.size >= RECEIPTS_QUEUED_MAX) return false;
-    if (this.size > this.#mask) this.#grow();
+    if (this.#live >= RECEIPTS_QUEUED_MAX) return false;
+    this.#put(number, digestLow, digestHigh);
+    return true;
+  }
+
+  #put(number: number, digestLow: number, digestHigh: number): void {
+    if (this.#span > this.#mask) this.#grow();
     const at = this.#tail & this.#mask;
     this.#numbers[at] = number;
     this.#digestsLow[at] = digestLow;
     this.#digestsHigh[at] = digestHigh;
     this.#states[at] = STATE.waiting;
     this.#tail = (this.#tail + 1) >>> 0;
-    return true;
+    this.#live += 1;
   }
 
   numberAt(position: number): number {
@@ -62,15 +70,15 @@ export class ReceiptQueue {
   }
 
   acknowledged(position: number, count: number): void {
-    for (let i = 0; i < count; i++) this.#states[(position + i) & this.#mask] = STATE.done;
+    for (let i = 0; i < count; i++) this.#done(position + i);
     this.#advance();
   }
 
   lost(position: number, count: number): void {
     for (let i = 0; i < count; i++) {
+      if (!this.#done(position + i)) continue;
       const from = (position + i) & this.#mask;
-      this.#states[from] = STATE.done;
-      this.append(
+      this.#put(
         this.#numbers[from] as number,
         this.#digestsLow[from] as number,
         this.#digestsHigh[from] as number,
@@ -81,19 +89,30 @@ export class ReceiptQueue {
 
   /** Sends again what was not acknowledged, in a session that knows nothing of the packets before. */
   restart(): void {
-    const { size } = this;
     const first = this.#head;
-    for (let i = 0; i < size; i++) {
-      const position = (first + i) >>> 0;
-      const at = position & this.#mask;
-      if (this.#states[at] === STATE.sent) this.lost(position, 1);
-    }
+    this.lost(first, (this.#next - first) >>> 0);
   }
 
   /** Another boot of the peer: nothing of the one before is asked for any more. */
   clear(): void {
     this.#head = this.#tail;
     this.#next = this.#tail;
+    this.#live = 0;
+  }
+
+  /** Places between the oldest and the next free one. */
+  get #span(): number {
+    return (this.#tail - this.#head) >>> 0;
+  }
+
+  /** False when that place is not one that was sent: it belongs to a boot that is over. */
+  #done(position: number): boolean {
+    const isSent = (position - this.#head) >>> 0 < (this.#next - this.#head) >>> 0;
+    const at = position & this.#mask;
+    if (!isSent || this.#states[at] !== STATE.sent) return false;
+    this.#states[at] = STATE.done;
+    this.#live -= 1;
+    return true;
   }
 
   #advance(): void {

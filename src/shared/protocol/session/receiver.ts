@@ -2,51 +2,43 @@
 // messages, ordered ones wait for their turn, whole ones go to the store. A receipt is queued in one
 // place, `handleDelivered`, and only for what the store says is committed.
 
-import { wordAt } from "../keyed-hash.js";
+import { Admission } from "./admission.js";
 import { DeliveryDraft } from "./delivery-draft.js";
 import { IncomingFiles, type SpoolFound } from "./incoming-files.js";
-import { IncomingNumbers } from "./incoming-numbers.js";
-import type { LargeIn } from "./large-in.js";
+import type { IncomingNumbers } from "./incoming-numbers.js";
+import { IncomingStreams } from "./incoming-streams.js";
+import { LargeReceiver } from "./large-receiver.js";
 import { BOOT_ID_BYTES, MESSAGE_IN_MEMORY_BYTES_MAX, STREAMS_MAX } from "./limits.js";
 import type { MessageFrame } from "./message-frame.js";
 import { type Arrival, DELIVERED, type DeliveredRecord, type DeliverySink } from "./ports.js";
 import { CLOSING, type Closing, REFUSAL } from "./reasons.js";
 import { idsInto, PAYLOAD_OFFSET_BYTES, Reassembly, type ReassemblyBudget } from "./reassembly.js";
 import { ReceiptQueue } from "./receipt-queue.js";
-import { Refusals } from "./refusals.js";
-import { StreamIn } from "./stream-in.js";
+import type { Refusals } from "./refusals.js";
+import type { StreamIn } from "./stream-in.js";
 import { textOf } from "./utf8.js";
 
 /** How far a peer may exceed what we granted before its session is closed. */
 const CREDIT_GRACE = 2;
 const TWO_32 = 2 ** 32;
-/** Waits that refusals for a while ask for, s. */
-const RETRY_SECONDS = 1;
-const RETRY_FULL_SECONDS = 10;
-
-interface Ordered {
-  readonly stream: StreamIn;
-  readonly sequence: number;
-}
 
 export class Receiver {
   readonly receipts = new ReceiptQueue();
-  readonly refusals = new Refusals();
   readonly files = new IncomingFiles();
-  readonly #numbers = new IncomingNumbers();
+  readonly #admission = new Admission();
+  readonly #numbers: IncomingNumbers;
   readonly #reassembly: Reassembly;
-  readonly #streams = new Map<string, StreamIn>();
-  /** Ordered messages that wait or are at the store, by number. */
-  readonly #ordered = new Map<number, Ordered>();
-  readonly #creditMessages: number;
-  readonly #creditBytes: number;
-  readonly #messageBytesMax: number;
+  readonly #streams = new IncomingStreams(STREAMS_MAX);
   readonly #draft: DeliveryDraft;
+  readonly #large: LargeReceiver;
+  #creditMessages: number;
+  #creditBytes: number;
+  #messageBytesMax: number;
   /** Boot of the peer that all of this is about, and how many there were in this run. */
   #boot = new Uint8Array(BOOT_ID_BYTES);
   #boots = 0;
-  /** Bytes of partial and waiting messages. */
-  #heldBytes = 0;
+  /** What the store is to hear is settled; 0 when it heard. */
+  #settledUntold = 0;
 
   constructor(options: {
     readonly peer: number;
@@ -55,22 +47,44 @@ export class Receiver {
     readonly creditBytes: number;
     readonly messageBytesMax: number;
   }) {
+    this.#numbers = this.#admission.numbers;
     this.#reassembly = new Reassembly(options.budget);
     this.#creditMessages = options.creditMessages;
     this.#creditBytes = options.creditBytes;
     this.#messageBytesMax = options.messageBytesMax;
     this.#draft = new DeliveryDraft(options.peer);
+    this.#large = new LargeReceiver({
+      files: this.files,
+      admission: this.#admission,
+      streams: this.#streams,
+      draft: this.#draft,
+    });
   }
 
   /** Boot of the peer that numbers are counted in. */
   get boot(): Uint8Array {
     return this.#boot;
   }
+  get refusals(): Refusals {
+    return this.#admission.refusals;
+  }
+  /** Bytes of partial and waiting messages. */
   get heldBytes(): number {
-    return this.#heldBytes;
+    return this.#reassembly.bytes + this.#streams.heldBytes;
   }
   get pending(): number {
     return this.#numbers.pending;
+  }
+
+  /** What we promise from the next session on. */
+  configure(promised: {
+    readonly creditMessages: number;
+    readonly creditBytes: number;
+    readonly messageBytesMax: number;
+  }): void {
+    this.#creditMessages = promised.creditMessages;
+    this.#creditBytes = promised.creditBytes;
+    this.#messageBytesMax = promised.messageBytesMax;
   }
 
   /** What an earlier run left of large messages. */
@@ -87,6 +101,11 @@ export class Receiver {
     for (const large of this.files.all()) large.fallBack();
   }
 
+  /** No session is left. The next one begins with everything that has no receipt: pieces are let go. */
+  sessionDown(): void {
+    for (const number of this.#reassembly.below(Number.POSITIVE_INFINITY)) this.#drop(number);
+  }
+
   // --- Frames -----------------------------------------------------------------------------------
 
   /** A reason closes the session: no honest peer sends that. */
@@ -94,44 +113,31 @@ export class Receiver {
     const { number } = frame;
     if (!this.#numbers.inRange(number)) return CLOSING.number;
     if (number < this.#numbers.below) return undefined;
-    let stream: StreamIn | undefined;
-    if (frame.ordered) {
-      stream = this.#streamOf(frame);
-      if (stream === undefined) return CLOSING.frame;
-      stream.handleBase(frame.base);
+    if (!frame.ordered) return this.#take(frame, undefined, arrival, sink) ?? this.#overdrawn();
+    const name = textOf(frame.bytes, frame.streamAt, frame.streamLength);
+    if (name === undefined) return CLOSING.frame;
+    const stream = this.#streams.of(name, number, this.#numbers.below);
+    if (stream === undefined) {
+      if (!this.#numbers.isPending(number)) this.#admission.refuse(frame, REFUSAL.busy);
+      return undefined;
     }
+    stream.handleBase(frame.base);
     const closing = this.#take(frame, stream, arrival, sink);
-    if (stream !== undefined) this.#drain(stream, sink);
-    if (closing !== undefined) return closing;
-    const tooMany = this.#numbers.pending > CREDIT_GRACE * this.#creditMessages;
-    return tooMany || this.#heldBytes > CREDIT_GRACE * this.#creditBytes
-      ? CLOSING.credit
-      : undefined;
+    this.#drain(stream, sink);
+    return closing ?? this.#overdrawn();
   }
 
   /** SETTLED: forgotten here at once, in the store behind all that was handed to it before. */
   handleSettled(below: number, sink: DeliverySink): Closing | undefined {
     if (!this.#numbers.inRange(below)) return CLOSING.number;
-    if (below <= this.#numbers.below || !sink.settled(this.#draft.peer, this.#boot, below)) {
-      return undefined;
-    }
-    for (const [number, { stream, sequence }] of this.#ordered) {
-      const waiting = number < below ? stream.drop(sequence) : undefined;
-      if (waiting === undefined) continue;
-      this.#heldBytes -= waiting.bytes.length;
-      this.#ordered.delete(number);
-      this.#numbers.end(number, false);
-    }
-    for (const number of this.#reassembly.below(below)) {
-      this.#heldBytes -= this.#reassembly.of(number)?.total ?? 0;
-      this.#reassembly.end(number);
-      this.#numbers.end(number, false);
-    }
-    for (const large of [...this.files.all()]) {
-      if (large.number !== 0 && large.number < below && !large.finishing)
-        this.#dropLarge(large, sink);
-    }
+    const before = this.#numbers.below;
+    if (below <= before) return undefined;
+    this.#streams.settle(before, below);
+    for (const number of this.#reassembly.below(below)) this.#drop(number);
+    this.#large.settle(below, sink);
     this.#numbers.settle(below);
+    this.#settledUntold = below;
+    this.#tellSettled(sink);
     return undefined;
   }
 
@@ -139,25 +145,27 @@ export class Receiver {
 
   /** The store answered for one record of a batch, behind its synced commit or its failure. */
   handleDelivered(record: DeliveredRecord, sink: DeliverySink): void {
-    const large = this.files.ofToken(record.token % TWO_32);
-    if (large !== undefined) this.#fileAnswered(large, record);
-    if (Math.floor(record.token / TWO_32) !== this.#boots || record.outcome === DELIVERED.spooled)
-      return;
-    const { number, outcome } = record;
+    const { token, number, outcome } = record;
+    const large = token % TWO_32 === 0 ? undefined : this.files.ofToken(token % TWO_32);
+    if (large !== undefined) this.#large.handleDelivered(large, record);
+    if (Math.floor(token / TWO_32) !== this.#boots || outcome === DELIVERED.spooled) return;
     const stored = outcome === DELIVERED.inserted || outcome === DELIVERED.known;
     this.#numbers.end(number, stored);
     if (stored) this.receipts.append(number, record.digestLow, record.digestHigh);
-    else if (outcome !== DELIVERED.corrupt) this.#refuseFor(record);
-    const ordered = this.#ordered.get(number);
-    if (ordered === undefined) return;
-    this.#ordered.delete(number);
-    ordered.stream.answered(ordered.sequence, stored);
-    this.#drain(ordered.stream, sink);
+    else if (outcome !== DELIVERED.corrupt) this.#admission.refuseFor(record);
+    let stream = this.#streams.answered(number, stored);
+    if (stream === undefined && stored && large?.stream !== undefined) {
+      // Known by its first piece, before its turn: it will not come again.
+      stream = large.stream;
+      stream.stored(large.sequence);
+    }
+    if (stream !== undefined) this.#drain(stream, sink);
   }
 
   /** There is room towards the store again. */
   handleRoom(sink: DeliverySink): void {
-    for (const stream of this.#streams.values()) this.#drain(stream, sink);
+    this.#tellSettled(sink);
+    for (const stream of this.#streams.all()) this.#drain(stream, sink);
   }
 
   // --- Messages ---------------------------------------------------------------------------------
@@ -169,28 +177,32 @@ export class Receiver {
     sink: DeliverySink,
   ): Closing | undefined {
     if (frame.total > this.#messageBytesMax) {
-      this.#refuse(frame, REFUSAL.tooLarge, 0);
+      this.#admission.refuse(frame, REFUSAL.tooLarge);
       return undefined;
     }
-    if (frame.total > MESSAGE_IN_MEMORY_BYTES_MAX) return this.#piece(frame, stream, arrival, sink);
-    if (frame.fragmented) return this.#partial(frame, stream, arrival, sink);
-    if (this.#numbers.isPending(frame.number)) return undefined;
-    if (stream === undefined || this.#passed(stream, frame)) {
-      if (stream !== undefined && !this.#numbers.isStored(frame.number)) return undefined;
-      if (!this.#begin(frame)) return undefined;
-      this.#draft.ofFrame(frame, stream, arrival);
-      if (!sink.message(this.#draft)) this.#giveUp(frame);
-      return undefined;
+    if (frame.total > MESSAGE_IN_MEMORY_BYTES_MAX) {
+      return this.#large.piece(frame, stream, arrival, sink);
     }
-    if (stream.waits(frame.sequence) || !this.#begin(frame)) return undefined;
-    const bytes = new Uint8Array(PAYLOAD_OFFSET_BYTES + frame.length);
-    idsInto(frame, bytes);
-    bytes.set(
-      frame.bytes.subarray(frame.dataAt, frame.dataAt + frame.length),
-      PAYLOAD_OFFSET_BYTES,
-    );
-    this.#wait(stream, frame, bytes, arrival, undefined);
-    return undefined;
+    return frame.fragmented
+      ? this.#partial(frame, stream, arrival, sink)
+      : this.#whole(frame, stream, arrival, sink);
+  }
+
+  #whole(
+    frame: MessageFrame,
+    stream: StreamIn | undefined,
+    arrival: Arrival,
+    sink: DeliverySink,
+  ): Closing | undefined {
+    const { number } = frame;
+    if (this.#numbers.isPending(number)) {
+      const partial = this.#reassembly.of(number);
+      if (partial === undefined) return undefined;
+      // Pieces of it came before; now it is here in one.
+      if (!partial.isOf(frame)) return CLOSING.conflict;
+      this.#reassembly.end(number);
+    } else if (!this.#begins(frame, stream)) return undefined;
+    return this.#deliver(frame, stream, undefined, arrival, sink);
   }
 
   /** A piece of a message that is put together in memory. */
@@ -203,123 +215,74 @@ export class Receiver {
     const { number } = frame;
     let partial = this.#reassembly.of(number);
     if (partial === undefined) {
-      if (this.#numbers.isPending(number)) return undefined;
-      const stored = this.#numbers.isStored(number);
-      if (stream !== undefined && this.#passed(stream, frame) && !stored) return undefined;
-      if (!this.#begin(frame)) return undefined;
+      if (this.#numbers.isPending(number) || !this.#begins(frame, stream)) return undefined;
       partial = this.#reassembly.begin(frame);
       if (partial === undefined) {
-        this.#numbers.end(number, false);
-        this.#refuse(frame, REFUSAL.memory, RETRY_SECONDS);
+        this.#admission.giveUp(frame, REFUSAL.memory);
         return undefined;
       }
-      this.#heldBytes += partial.total;
     }
     if (!partial.fits(frame)) return CLOSING.conflict;
-    if (!partial.add(frame) || !partial.complete) return undefined;
-    this.#reassembly.end(number);
-    this.#heldBytes -= partial.total;
-    if (stream !== undefined && !this.#passed(stream, frame)) {
-      this.#wait(stream, frame, partial.bytes, arrival, undefined);
+    if (!partial.add(frame)) {
+      this.#reassembly.end(number);
+      this.#admission.giveUp(frame, REFUSAL.memory);
       return undefined;
     }
-    this.#draft.ofFrame(frame, stream, arrival).in(partial.bytes, partial.total);
-    if (!sink.message(this.#draft)) this.#giveUp(frame);
-    return undefined;
+    if (!partial.complete) return undefined;
+    this.#reassembly.end(number);
+    return this.#deliver(frame, stream, partial.bytes, arrival, sink);
   }
 
-  /** A piece of a message that is put together in a file. */
-  #piece(
+  /** Whether a message is taken up that is not under way. */
+  #begins(frame: MessageFrame, stream: StreamIn | undefined): boolean {
+    if (stream?.passed(frame.sequence) === true && !this.#numbers.isStored(frame.number)) {
+      return false;
+    }
+    return this.#admission.begin(frame);
+  }
+
+  /** A message is here in full: in its packet, or, from several, in `bytes`. */
+  #deliver(
     frame: MessageFrame,
     stream: StreamIn | undefined,
+    bytes: Uint8Array | undefined,
     arrival: Arrival,
     sink: DeliverySink,
   ): Closing | undefined {
-    const { number, offset, length } = frame;
-    if (!frame.fragmented) return CLOSING.frame;
-    if (this.#numbers.isStored(number) && offset !== 0 && offset + length !== frame.total) {
-      return undefined;
-    }
-    const large = this.#largeFor(frame, stream, sink);
-    if (large === undefined || large.finishing) return undefined;
-    if (!large.handed.covers(offset, offset + length)) {
-      this.#draft.ofFrame(frame, stream, arrival).ofFile(large);
-      const handed = sink.piece(this.#draft) && large.handed.addRange(offset, offset + length);
-      // Its packet is acknowledged, so only HAVE brings it back.
-      if (!handed) large.fallBack();
-    }
-    if (!large.complete) return undefined;
-    if (stream !== undefined && !this.#passed(stream, frame)) {
-      if (!stream.waits(frame.sequence)) {
-        const ids = new Uint8Array(PAYLOAD_OFFSET_BYTES);
-        idsInto(frame, ids);
-        this.#wait(stream, frame, ids, arrival, large);
+    if (stream !== undefined) {
+      if (!stream.passed(frame.sequence)) return this.#wait(stream, frame, bytes, arrival);
+      if (!this.#numbers.isStored(frame.number)) {
+        // Its sender gave it up while it came, and the stream is past it.
+        this.#numbers.end(frame.number, false);
+        return undefined;
       }
-    } else {
-      this.#draft.ofFrame(frame, stream, arrival);
-      this.#finishLarge(large, sink);
     }
+    const draft = this.#draft.ofFrame(frame, stream, arrival);
+    if (bytes !== undefined) draft.in(bytes, frame.total);
+    if (!sink.message(draft)) this.#admission.giveUp(frame, REFUSAL.busy);
     return undefined;
-  }
-
-  #largeFor(
-    frame: MessageFrame,
-    stream: StreamIn | undefined,
-    sink: DeliverySink,
-  ): LargeIn | undefined {
-    const { number } = frame;
-    let large = this.files.of(frame);
-    if (large !== undefined && !this.files.fits(large, frame)) {
-      this.#dropLarge(large, sink);
-      large = undefined;
-    }
-    if (large?.number === number) return large;
-    const stored = this.#numbers.isStored(number);
-    if (stream !== undefined && this.#passed(stream, frame) && !stored) return undefined;
-    if (large === undefined && this.files.full) {
-      this.#refuse(frame, REFUSAL.memory, RETRY_SECONDS);
-      return undefined;
-    }
-    if (this.#numbers.isPending(number) || !this.#begin(frame)) return undefined;
-    large ??= this.files.begin(frame);
-    // The same message under another number: its owner sent it again.
-    if (large.number !== 0) this.#numbers.end(large.number, false);
-    this.files.number(large, number);
-    return large;
-  }
-
-  #finishLarge(large: LargeIn, sink: DeliverySink): void {
-    large.finishing = sink.piece(this.#draft.finishing(large));
-    if (!large.finishing) large.fallBack();
-  }
-
-  // --- Order ------------------------------------------------------------------------------------
-
-  /** Whether the stream is past this sequence: committed, or given up by its sender. */
-  #passed(stream: StreamIn, frame: MessageFrame): boolean {
-    return stream.passed(frame.sequence);
   }
 
   /** An ordered message is here in full; `drain` takes it when its turn has come. */
   #wait(
     stream: StreamIn,
     frame: MessageFrame,
-    bytes: Uint8Array,
-    arrival: Arrival,
-    large: LargeIn | undefined,
-  ): void {
-    const { number, sequence, messageFlags } = frame;
-    this.#heldBytes += bytes.length;
-    this.#ordered.set(number, { stream, sequence });
-    const { address, port, sentWallNs } = arrival;
-    stream.wait({
+    reassembled: Uint8Array | undefined,
+    { address, port, sentWallNs }: Arrival,
+  ): Closing | undefined {
+    const { number, sequence, messageFlags: flags } = frame;
+    const bytes = reassembled ?? copyOf(frame);
+    const arrival = { address, port, sentWallNs };
+    const closing = this.#streams.wait(stream, {
       number,
       sequence,
-      flags: messageFlags,
+      flags,
       bytes,
-      large,
-      arrival: { address, port, sentWallNs },
+      large: undefined,
+      arrival,
     });
+    if (closing !== undefined) this.#numbers.end(number, false);
+    return closing;
   }
 
   /** Hands to the store what may go of a stream. */
@@ -332,96 +295,48 @@ export class Receiver {
         large.finishing = sink.piece(draft.finishing(large));
         if (!large.finishing) return;
       } else if (!sink.message(draft)) return;
-      this.#heldBytes -= message.bytes.length;
-      stream.hand(message);
+      this.#streams.hand(stream, message);
     }
-  }
-
-  #streamOf(frame: MessageFrame): StreamIn | undefined {
-    const name = textOf(frame.bytes, frame.streamAt, frame.streamLength);
-    if (name === undefined) return undefined;
-    let stream = this.#streams.get(name);
-    if (stream === undefined) {
-      if (this.#streams.size >= STREAMS_MAX) return undefined;
-      stream = new StreamIn(name);
-      this.#streams.set(name, stream);
-    }
-    return stream;
   }
 
   // --- Ends -------------------------------------------------------------------------------------
 
-  /** A message begins; one whose number cannot be remembered is refused for a while. */
-  #begin(frame: MessageFrame): boolean {
-    if (this.#numbers.begin(frame.number)) return true;
-    this.#refuse(frame, REFUSAL.busy, RETRY_SECONDS);
-    return false;
+  /** What is held exceeds what was granted, with grace; one message alone never does. */
+  #overdrawn(): Closing | undefined {
+    const { pending } = this.#numbers;
+    const tooMuch = this.heldBytes > CREDIT_GRACE * this.#creditBytes && pending > 1;
+    return tooMuch || pending > CREDIT_GRACE * this.#creditMessages ? CLOSING.credit : undefined;
   }
 
-  /** The store has no room for it. */
-  #giveUp(frame: MessageFrame): void {
-    this.#numbers.end(frame.number, false);
-    this.#refuse(frame, REFUSAL.busy, RETRY_SECONDS);
+  #drop(number: number): void {
+    this.#reassembly.end(number);
+    this.#numbers.end(number, false);
   }
 
-  #refuse(frame: MessageFrame, reason: number, delaySeconds: number): void {
-    const { bytes, digest16At, number } = frame;
-    const digestLow = frame.fragmented ? wordAt(bytes, digest16At) : 0;
-    const digestHigh = frame.fragmented ? wordAt(bytes, digest16At + 4) : 0;
-    this.refusals.append({ number, digestLow, digestHigh, reason, delaySeconds });
-  }
-
-  #refuseFor({ number, outcome, digestLow, digestHigh }: DeliveredRecord): void {
-    const [reason, delaySeconds] = REFUSED[outcome] ?? [REFUSAL.busy, RETRY_SECONDS];
-    this.refusals.append({ number, digestLow, digestHigh, reason, delaySeconds });
-  }
-
-  /** What the store says of a large message, whatever boot it began in. */
-  #fileAnswered(large: LargeIn, record: DeliveredRecord): void {
-    switch (record.outcome) {
-      case DELIVERED.spooled:
-        large.spooled(record.offset, record.payloadLength);
-        return;
-      case DELIVERED.inserted:
-      case DELIVERED.known:
-      case DELIVERED.conflict:
-        this.files.end(large);
-        return;
-      case DELIVERED.corrupt:
-        large.startOver();
-        this.files.number(large, 0);
-        return;
-      default:
-        large.fallBack();
-        this.files.number(large, 0);
-    }
-  }
-
-  #dropLarge(large: LargeIn, sink: DeliverySink): void {
-    if (large.number !== 0) this.#numbers.end(large.number, false);
-    this.files.end(large);
-    sink.drop(this.#draft.peer, large.messageId);
+  #tellSettled(sink: DeliverySink): void {
+    if (this.#settledUntold === 0) return;
+    const told = sink.settled(this.#draft.peer, this.#boot, this.#settledUntold);
+    if (told) this.#settledUntold = 0;
   }
 
   #restart(boot: Uint8Array): void {
     this.#boot = Uint8Array.from(boot);
     this.#boots += 1;
+    this.#settledUntold = 0;
     this.#draft.restart(this.#boots, this.#boot);
-    this.#numbers.restart();
+    this.#admission.restart();
     this.#reassembly.clear();
     this.#streams.clear();
-    this.#ordered.clear();
-    this.#heldBytes = 0;
     this.receipts.clear();
-    this.refusals.clear();
     for (const large of this.files.all()) this.files.number(large, 0);
   }
 }
 
-const REFUSED: Readonly<Partial<Record<number, readonly [number, number]>>> = {
-  [DELIVERED.conflict]: [REFUSAL.conflict, 0],
-  [DELIVERED.quota]: [REFUSAL.quota, RETRY_FULL_SECONDS],
-  [DELIVERED.full]: [REFUSAL.diskFull, RETRY_FULL_SECONDS],
-  [DELIVERED.busy]: [REFUSAL.busy, RETRY_SECONDS],
-  [DELIVERED.held]: [REFUSAL.busy, RETRY_SECONDS],
-};
+/** Ids and payload of a message in one packet, in memory of their own. */
+function copyOf(frame: MessageFrame): Uint8Array {
+  const { dataAt, length } = frame;
+  const bytes = new Uint8Array(PAYLOAD_OFFSET_BYTES + length);
+  idsInto(frame, bytes);
+  bytes.set(frame.bytes.subarray(dataAt, dataAt + length), PAYLOAD_OFFSET_BYTES);
+  return bytes;
+}

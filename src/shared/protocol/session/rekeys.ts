@@ -2,15 +2,17 @@
 // carries them. No stamps: nobody outside can repeat a packet of a session. One of ours and one of the
 // other end's may be open.
 
-import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
+import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
+import { type Agreed, agreedOf } from "./agreed.js";
 import { decodeHandshakePayload, type HandshakePayload } from "./handshake-payload.js";
-import type { Agreed } from "./handshakes.js";
 import type { HandshakeResult, HandshakeSink, KeyRole } from "./ports.js";
 import type { Session } from "./session.js";
 import type { SessionIds } from "./session-ids.js";
 
 /** A rekey that is not through after this long is begun anew, ns. */
 const REKEY_LIFE_NS = 10 * NS_PER_SECOND;
+/** Wait until a rekey that found no slab is begun once more, ns. */
+const AGAIN_WAIT_NS = 50 * NS_PER_MS;
 
 /** A REKEY frame that is to be written, again and again until its packet is acknowledged. */
 export interface RekeyFrame {
@@ -39,6 +41,7 @@ export class Rekeys {
   readonly #payload: () => Uint8Array;
   #ours: Ours | undefined;
   #theirs: Theirs | undefined;
+  #againAt: Nanoseconds = nanoseconds(0);
   readonly #frames = new Map<number, RekeyFrame>();
   #waiting: RekeyFrame[] = [];
 
@@ -51,6 +54,10 @@ export class Rekeys {
   get pending(): boolean {
     return this.#ours !== undefined;
   }
+  /** None is begun before this. */
+  get notBefore(): Nanoseconds {
+    return this.#againAt;
+  }
   get deadline(): Nanoseconds {
     return nanoseconds(
       Math.min(
@@ -62,7 +69,7 @@ export class Rekeys {
 
   /** Begins a rekey inside `parent`, unless one is open. */
   begin(now: Nanoseconds, parent: Session, role: KeyRole, sink: HandshakeSink): void {
-    if (this.#ours !== undefined) return;
+    if (this.#ours !== undefined || now < this.#againAt) return;
     const ours: Ours = {
       sessionId: this.#ids.localId(),
       keySlot: this.#ids.keySlot(),
@@ -80,7 +87,10 @@ export class Rekeys {
       payload: this.#payload(),
     });
     if (taken) this.#ours = ours;
-    else this.#ids.release(ours.sessionId, ours.keySlot);
+    else {
+      this.#againAt = nanoseconds(now + AGAIN_WAIT_NS);
+      this.#ids.release(ours.sessionId, ours.keySlot);
+    }
   }
 
   handleTimeout(now: Nanoseconds, sink: HandshakeSink): void {
@@ -188,7 +198,7 @@ export class Rekeys {
     this.#theirs = undefined;
     const { sessionId, remoteId } = theirs;
     this.#send({ type: 2, sessionId, answers: remoteId, noise: result.message.slice() });
-    return agreedOf(theirs, remoteId, theirs.payload, false, result);
+    return agreedOf(false, theirs.role, sessionId, remoteId, theirs.payload, result);
   }
 
   #completed(result: HandshakeResult): Agreed | undefined {
@@ -198,7 +208,8 @@ export class Rekeys {
       return undefined;
     }
     this.#ours = undefined;
-    return agreedOf(ours, result.remoteId, payload, true, result);
+    const { role, sessionId } = ours;
+    return agreedOf(true, role, sessionId, result.remoteId, payload, result);
   }
 
   #send(frame: RekeyFrame): void {
@@ -223,25 +234,4 @@ export class Rekeys {
       port: 0,
     };
   }
-}
-
-function agreedOf(
-  open: Ours,
-  remoteId: number,
-  payload: HandshakePayload,
-  initiator: boolean,
-  result: HandshakeResult,
-): Agreed {
-  return {
-    initiator,
-    role: open.role,
-    keySlot: open.keySlot,
-    localId: open.sessionId,
-    remoteId,
-    headerKeyOut: result.headerKeyOut.slice(),
-    headerKeyIn: result.headerKeyIn.slice(),
-    payload,
-    address: "",
-    port: 0,
-  };
 }

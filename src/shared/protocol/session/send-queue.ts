@@ -1,6 +1,7 @@
 // What of one peer's messages is written next. By class of priority; in a class first what was lost,
-// then the flows in turn by deficit round robin: one for all unordered messages, one for each stream,
-// so that a stream of large messages does not hold up the others. Source: RFC 8290 section 4.2 (DRR).
+// then the flows in turn by deficit round robin: one for the unordered messages, one for each stream,
+// two for messages too large for a batch (to begin, and to go on with), so that large messages do not
+// hold up the others. Source: RFC 8290 section 4.2 (DRR).
 
 import { TicketQueue } from "./ticket-queue.js";
 
@@ -42,12 +43,9 @@ class PriorityClass {
     this.last = flow;
   }
 
-  /** The flow whose turn it is goes to the end, with a new quantum. */
+  /** The flow whose turn it is goes to the end. */
   rotate(): void {
-    const flow = this.turn;
-    if (flow === undefined) return;
-    flow.deficitBytes += QUANTUM_BYTES;
-    this.last = flow;
+    this.last = this.turn;
   }
 
   /** The flow whose turn it is has nothing more. */
@@ -64,10 +62,17 @@ class PriorityClass {
 export class SendQueue {
   readonly #classes = Array.from({ length: PRIORITY_CLASSES }, () => new PriorityClass());
   readonly #unordered = Array.from({ length: PRIORITY_CLASSES }, (_, i) => new Flow(i));
+  readonly #large = Array.from({ length: PRIORITY_CLASSES }, (_, i) => new Flow(i));
+  readonly #begun = Array.from({ length: PRIORITY_CLASSES }, (_, i) => new Flow(i));
 
-  /** The flow of unordered messages of a class. */
-  unordered(priority: number): Flow {
-    return this.#unordered[priority] as Flow;
+  /** The flow of unordered messages of a class; those read in pieces have one of their own. */
+  unordered(priority: number, large: boolean): Flow {
+    return (large ? this.#large : this.#unordered)[priority] as Flow;
+  }
+
+  /** The flow of large messages of a class that were begun, and go on. */
+  begun(priority: number): Flow {
+    return this.#begun[priority] as Flow;
   }
 
   /** A message that was not written yet. */
@@ -85,18 +90,28 @@ export class SendQueue {
     return this.#class(priority).repairs;
   }
 
-  /** The flow whose turn it is. */
+  /** The flow whose turn it is: the next one that has not written more than its share. */
   turn(priority: number): Flow | undefined {
-    return this.#class(priority).turn;
+    const each = this.#class(priority);
+    let flow = each.turn;
+    while (flow !== undefined && flow.deficitBytes <= 0) {
+      flow.deficitBytes =
+        flow.following === flow ? QUANTUM_BYTES : flow.deficitBytes + QUANTUM_BYTES;
+      each.rotate();
+      flow = each.turn;
+    }
+    return flow;
   }
 
-  /** A flow wrote so many bytes; its turn may end. */
+  /** The flow whose turn it is wrote so many bytes. */
   charge(priority: number, bytes: number): void {
-    const each = this.#class(priority);
-    const flow = each.turn;
-    if (flow === undefined) return;
-    flow.deficitBytes -= bytes;
-    if (flow.deficitBytes <= 0) each.rotate();
+    const flow = this.#class(priority).turn;
+    if (flow !== undefined) flow.deficitBytes -= bytes;
+  }
+
+  /** The flow whose turn it is lets the others pass. */
+  pass(priority: number): void {
+    this.#class(priority).rotate();
   }
 
   /** The flow whose turn it is has nothing to write, or cannot until `enter`. */

@@ -17,14 +17,14 @@ import {
 import { MESSAGE_FLAG } from "./message-digest.js";
 import type { NumberRanges } from "./number-ranges.js";
 import { type Outgoing, STANDING } from "./outgoing.js";
-import { OutgoingStream } from "./outgoing-stream.js";
+import type { OutgoingStream } from "./outgoing-stream.js";
+import { OutgoingStreams } from "./outgoing-streams.js";
 import type { PacketBuilder } from "./packet-builder.js";
 import type { PayloadOrder, SessionRow } from "./ports.js";
-import { isPermanent, refusalSentence } from "./reasons.js";
-import { Flow } from "./send-queue.js";
+import { isPermanent, REFUSAL, refusalSentence } from "./reasons.js";
+import type { Flow } from "./send-queue.js";
 import { SettledNumbers } from "./settled-numbers.js";
 import { Transfer } from "./transfer.js";
-import { utf8Of } from "./utf8.js";
 
 /** After this long without a receipt the table says that the row was sent, ns. */
 const SHOW_AFTER_NS = NS_PER_SECOND;
@@ -33,18 +33,21 @@ const EXPIRY_LOOK_NS = 60 * NS_PER_SECOND;
 const EXPIRED_SENT = "expired, may have been delivered";
 const EXPIRED_UNSENT = "expired, not sent";
 
-interface StreamOut {
-  readonly flow: Flow;
-  readonly stream: OutgoingStream;
-}
+/**
+ * How a row ends here. `given back` is not the end of its message: the number is never settled, or the
+ * other end would forget what may come once more.
+ */
+type Ending = "acknowledged" | "failed" | "gone" | "given back";
 
 export class Sender {
   readonly #peer: number;
   readonly #out: Outgoing;
   readonly #settlements: SettlementQueue;
   readonly #uniform: () => number;
-  readonly #streams = new Map<string, StreamOut>();
+  readonly #streams = new OutgoingStreams();
   readonly #feed: Feed;
+  /** Slots of the rows whose payload is read in pieces: HAVE may be about one of them. */
+  readonly #large = new Set<number>();
   /** What SETTLED is about. */
   readonly settled = new SettledNumbers();
   #rows = 0;
@@ -62,8 +65,15 @@ export class Sender {
     this.#out = options.outgoing;
     this.#settlements = options.settlements;
     this.#uniform = options.uniform;
-    this.#feed = new Feed(options.outgoing, (slot, now) => {
-      if (this.#out.shown[slot] === 0) this.#wake(slot, now, now + SHOW_AFTER_NS);
+    this.#feed = new Feed(options.outgoing, {
+      onRelease: (slot, now) => {
+        if (this.#out.shown[slot] === 0) this.#wake(slot, now, now + SHOW_AFTER_NS);
+      },
+      onReturn: (slot) => {
+        this.#unpark(slot);
+        this.#out.standings[slot] = STANDING.flying;
+        this.#requeue(slot);
+      },
     });
   }
 
@@ -74,6 +84,10 @@ export class Sender {
   /** Bytes of their payloads in memory. */
   get heldBytes(): number {
     return this.#feed.payloads.heldBytes;
+  }
+  /** Of them, those of rows that were leased with their payload. */
+  get leasedBytes(): number {
+    return this.#feed.payloads.wholeBytes;
   }
   get unfinishedMessages(): number {
     return this.#feed.credit.messages;
@@ -87,12 +101,19 @@ export class Sender {
     const slot = this.#out.add(this.#peer, row);
     this.#rows += 1;
     this.#feed.payloads.held(slot);
-    const flow = this.#flowFor(slot, row);
-    if (!row.inBatch) this.#out.transfers[slot] = new Transfer(row.total);
+    if (!row.inBatch) {
+      this.#out.transfers[slot] = new Transfer(row.total);
+      this.#large.add(slot);
+    }
+    if ((row.flags & MESSAGE_FLAG.ordered) !== 0) {
+      const stream = this.#streams.of(row.stream, row.priority);
+      stream.enter(slot);
+      this.#out.streams[slot] = stream;
+      this.#out.priorities[slot] = stream.flow.priority;
+    }
     this.#out.standings[slot] = STANDING.queued;
     this.#wake(slot, now, Number.POSITIVE_INFINITY);
-    this.#feed.queue.push(flow, this.#out.ticketOf(slot));
-    if (!row.inBatch) this.#feed.payloads.want(slot);
+    this.#feed.queue.push(this.#flowOf(slot), this.#out.ticketOf(slot));
   }
 
   /** The next payload, or piece of one, that the store should read. */
@@ -109,14 +130,12 @@ export class Sender {
   ): void {
     const slot = this.#out.slotOf(ticket);
     if (slot < 0) return;
-    if (bytes === undefined) {
+    if (bytes === undefined || !this.#feed.payloads.provide(slot, offset, bytes)) {
       this.#finish(slot, now, "gone");
       return;
     }
-    this.#feed.payloads.provide(slot, offset, bytes);
-    if (this.#out.standings[slot] === STANDING.reading) this.#enterRepairs(slot);
-    else if (this.#out.numbers[slot] === 0) this.#resume(slot);
-    if (this.#out.transfers[slot]?.large === true) this.#feed.payloads.want(slot);
+    if (this.#out.standings[slot] === STANDING.reading) this.#feed.goOn(slot);
+    else if (this.#out.numbers[slot] === 0) this.#feed.queue.enter(this.#flowOf(slot));
   }
 
   // --- Packets ----------------------------------------------------------------------------------
@@ -167,8 +186,14 @@ export class Sender {
   ): boolean {
     const slot = this.#feed.numbers.find(number);
     if (slot < 0) return true;
-    if (!isPermanent(reason)) this.#postpone(slot, now, delayNs);
-    else if (this.#digestFits(slot, digestLow, digestHigh)) {
+    if (!isPermanent(reason)) {
+      // A message in pieces may be refused once for each: that is one refusal.
+      if (this.#out.standings[slot] !== STANDING.parked) this.#postpone(slot, now, delayNs);
+    } else if (
+      this.#digestFits(slot, digestLow, digestHigh) ||
+      // Of what is too large the other end knows no digest, unless it came in pieces.
+      (reason === REFUSAL.tooLarge && digestLow === 0 && digestHigh === 0)
+    ) {
       this.#fail(slot, now, refusalSentence(reason));
     } else return false;
     return true;
@@ -183,19 +208,16 @@ export class Sender {
     ranges: NumberRanges,
     dropped: boolean,
   ): void {
-    for (const slot of this.#feed.numbers.slots()) {
-      const transfer = this.#out.transfers[slot];
-      if (
-        transfer === undefined ||
-        !equal(this.#out.ids, slot * MESSAGE_ID_BYTES, bytes, idAt, MESSAGE_ID_BYTES)
-      )
-        continue;
+    for (const slot of this.#large) {
+      const { ids, digests } = this.#out;
+      if (!equal(ids, slot * MESSAGE_ID_BYTES, bytes, idAt, MESSAGE_ID_BYTES)) continue;
+      const transfer = this.#out.transfers[slot] as Transfer;
       const at = slot * MESSAGE_DIGEST_BYTES;
       const same =
-        total === transfer.total &&
-        equal(this.#out.digests, at, bytes, digestAt, DIGEST_PIECE_BYTES);
-      if (same) transfer.have(ranges, dropped);
-      else transfer.restart();
+        total === transfer.total && equal(digests, at, bytes, digestAt, DIGEST_PIECE_BYTES);
+      if (dropped || !same) this.#restart(slot);
+      if (same) transfer.have(ranges);
+      this.#feed.payloads.recount(transfer);
       this.#requeue(slot);
     }
   }
@@ -214,9 +236,10 @@ export class Sender {
     this.#feed.credit.reset(creditMessages, creditBytes);
     if (!fresh) return;
     for (const slot of this.#feed.numbers.slots()) {
-      this.#out.transfers[slot]?.restart();
-      if (this.#out.standings[slot] !== STANDING.parked) this.#requeue(slot);
+      this.#restart(slot);
+      this.#requeue(slot);
     }
+    this.#streams.forgotten();
     this.settled.untold();
   }
 
@@ -230,33 +253,45 @@ export class Sender {
       this.#fail(slot, now, out.released[slot] === 1 ? EXPIRED_SENT : EXPIRED_UNSENT);
       return;
     }
+    let at = Number.POSITIVE_INFINITY;
     if (out.standings[slot] === STANDING.parked) {
-      this.#unpark(slot);
-      out.standings[slot] = STANDING.flying;
-      this.#requeue(slot);
+      const returnAt = out.returnAt[slot] as number;
+      if (returnAt > now) at = returnAt;
+      else {
+        out.returnAt[slot] = at;
+        this.#feed.comeBack(slot);
+      }
     } else if (out.released[slot] === 1 && out.shown[slot] === 0) this.#show(slot, now);
-    this.#wake(slot, now, Number.POSITIVE_INFINITY);
+    this.#wake(slot, now, at);
   }
 
-  /**
-   * The settlement that was taken is committed. What was skipped in a stream may hold up what the
-   * other end has of it already: the first message behind goes again, with the new base.
-   */
+  /** The settlement that was taken is committed. */
   handleCommitted(now: Nanoseconds): void {
     this.settled.committed(now);
-    for (const { stream } of this.#streams.values()) {
-      if (!stream.commit()) continue;
-      const slot = stream.firstOwed((each) => this.#out.sequences[each] as number);
-      if (slot < 0 || this.#out.standings[slot] !== STANDING.flying) continue;
-      this.#out.transfers[slot]?.lost(0, 1);
-      this.#requeue(slot);
+    for (const stream of this.#streams.active) {
+      stream.commit();
+      this.#advance(stream);
+      this.#streams.rest(stream);
     }
   }
 
   /** What became final until now is in the settlement that the store takes. */
   handleTaken(): void {
     this.settled.taken();
-    for (const { stream } of this.#streams.values()) stream.taken();
+    this.#streams.taken();
+  }
+
+  /** The peer is not spoken with any more: its rows go back to the table, and may be leased anew. */
+  giveBack(now: Nanoseconds, wallNs: number): void {
+    this.#wallMs = wallNs / NS_PER_MS;
+    const out = this.#out;
+    for (let slot = 0; this.#rows > 0 && slot < out.capacity; slot++) {
+      if (out.standings[slot] === STANDING.free || out.peers[slot] !== this.#peer) continue;
+      if (out.released[slot] === 1 && out.shown[slot] === 0) this.#show(slot, now);
+      const { rowIds, generations } = out;
+      this.#settlements.giveBack(rowIds[slot] as number, generations[slot] as number);
+      this.#finish(slot, now, "given back");
+    }
   }
 
   // --- Steps of a row's life --------------------------------------------------------------------
@@ -266,16 +301,39 @@ export class Sender {
     const out = this.#out;
     if (out.standings[slot] !== STANDING.flying) return;
     const atHand = out.transfers[slot]?.large === true || out.sources[slot] !== undefined;
-    if (atHand) this.#enterRepairs(slot);
+    if (atHand) this.#feed.goOn(slot);
     else {
       out.standings[slot] = STANDING.reading;
       this.#feed.payloads.want(slot);
     }
   }
 
-  #enterRepairs(slot: number): void {
-    this.#out.standings[slot] = STANDING.queued;
-    this.#feed.queue.repair(this.#out.priorities[slot] as number, this.#out.ticketOf(slot));
+  /**
+   * All of a message is to be written again. What of it is under way counts for nothing: the other end
+   * may have dropped what it acknowledges.
+   */
+  #restart(slot: number): void {
+    const out = this.#out;
+    const transfer = out.transfers[slot];
+    if (transfer !== undefined) {
+      transfer.restart();
+      this.#feed.payloads.recount(transfer);
+    }
+    if (out.numbers[slot] === 0 || out.standings[slot] === STANDING.parked) return;
+    out.renew(slot);
+    out.standings[slot] = STANDING.flying;
+  }
+
+  /**
+   * What was skipped in a stream may hold up what the other end has of it: the first message behind
+   * goes again, with the new base.
+   */
+  #advance(stream: OutgoingStream): void {
+    if (!stream.advance()) return;
+    const slot = stream.firstOwed(this.#out.sequences);
+    if (slot < 0 || this.#out.standings[slot] !== STANDING.flying) return;
+    this.#out.transfers[slot]?.again();
+    this.#requeue(slot);
   }
 
   #fail(slot: number, now: Nanoseconds, reason: string): void {
@@ -285,39 +343,31 @@ export class Sender {
   }
 
   /** The row needs nothing more: its final state is on its way to the store, or it is gone there. */
-  #finish(slot: number, now: Nanoseconds, how: "acknowledged" | "failed" | "gone"): void {
+  #finish(slot: number, now: Nanoseconds, how: Ending): void {
     const out = this.#out;
     const number = out.numbers[slot] as number;
-    const settling = how !== "gone";
+    const settling = how === "acknowledged" || how === "failed";
     if (out.standings[slot] === STANDING.parked) this.#unpark(slot);
-    else if (number === 0) this.#resume(slot);
-    const sequence = out.sequences[slot] as number;
-    out.streams[slot]?.finish(slot, sequence, settling, how === "acknowledged");
-    if (number !== 0) {
-      this.#feed.numbers.delete(number);
-      if (settling) this.settled.final(number);
-      else this.settled.gone(number, now);
-    }
-    this.#feed.credit.uncount(this.#out, slot);
-    this.#feed.payloads.drop(slot);
+    else if (number === 0) this.#feed.queue.enter(this.#flowOf(slot));
+    const stream = out.streams[slot];
+    stream?.finish(slot, out.sequences[slot] as number, settling, how === "acknowledged");
+    if (number !== 0 && settling) this.settled.final(number);
+    else if (number !== 0 && how === "gone") this.settled.gone(number, now);
+    this.#feed.forget(slot);
+    this.#large.delete(slot);
     this.#rows -= 1;
     out.remove(slot);
+    if (stream === undefined || settling) return;
+    this.#advance(stream);
+    this.#streams.rest(stream);
   }
 
-  /** What waited behind this row may go. */
-  #resume(slot: number): void {
-    const stream = this.#out.streams[slot];
-    const priority = this.#out.priorities[slot] as number;
-    this.#feed.queue.enter(
-      stream === undefined ? this.#feed.queue.unordered(priority) : this.#flowOf(stream),
-    );
-  }
-
+  /** It does not hold up its stream any more. */
   #unpark(slot: number): void {
     const stream = this.#out.streams[slot];
     if (stream === undefined) return;
     stream.postponed -= 1;
-    this.#feed.queue.enter(this.#flowOf(stream));
+    this.#feed.queue.enter(stream.flow);
   }
 
   /** Refused for a while: it keeps its number, and goes again when its own time has come. */
@@ -333,10 +383,10 @@ export class Sender {
       random: this.#uniform(),
     });
     this.#feed.credit.uncount(this.#out, slot);
+    this.#restart(slot);
     this.#feed.payloads.drop(slot);
-    out.transfers[slot]?.restart();
-    if (out.standings[slot] === STANDING.parked) this.#unpark(slot);
     out.standings[slot] = STANDING.parked;
+    out.returnAt[slot] = now + delay;
     const stream = out.streams[slot];
     if (stream !== undefined) stream.postponed += 1;
     out.attempts[slot] = (out.attempts[slot] as number) + 1;
@@ -369,23 +419,12 @@ export class Sender {
     this.#out.wakeAt(slot, Math.min(at, now + look));
   }
 
-  /** The flow of a new row. A stream's first message decides the priority of all behind it. */
-  #flowFor(slot: number, row: SessionRow): Flow {
-    if ((row.flags & MESSAGE_FLAG.ordered) === 0) return this.#feed.queue.unordered(row.priority);
-    let known = this.#streams.get(row.stream);
-    if (known === undefined) {
-      const stream = new OutgoingStream(row.stream, utf8Of(row.stream));
-      known = { flow: new Flow(row.priority), stream };
-      this.#streams.set(row.stream, known);
-    }
-    known.stream.enter(slot);
-    this.#out.streams[slot] = known.stream;
-    this.#out.priorities[slot] = known.flow.priority;
-    return known.flow;
-  }
-
-  #flowOf(stream: OutgoingStream): Flow {
-    return (this.#streams.get(stream.key) as StreamOut).flow;
+  /** Where a row waits for its release. */
+  #flowOf(slot: number): Flow {
+    const large = this.#out.transfers[slot]?.large === true;
+    const { queue } = this.#feed;
+    const stream = this.#out.streams[slot];
+    return stream?.flow ?? queue.unordered(this.#out.priorities[slot] as number, large);
   }
 
   #digestFits(slot: number, low: number, high: number): boolean {

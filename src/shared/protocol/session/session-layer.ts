@@ -6,29 +6,34 @@ import { assert } from "../../base/assert.js";
 import type { DropReason } from "../../base/errors.js";
 import { type Nanoseconds, nanoseconds } from "../../base/units.js";
 import { DeadlineHeap } from "../deadline-heap.js";
-import type { SettlementQueue } from "../settlement.js";
 import { shareOf } from "./credit-share.js";
 import type { FrameSinks } from "./frame-handler.js";
 import type { HandshakePlace, StampOrder } from "./handshakes.js";
 import { HintGate } from "./hint-gate.js";
-import type { SpoolFound } from "./incoming-files.js";
 import { BOOT_ID_BYTES } from "./limits.js";
 import { Outgoing } from "./outgoing.js";
 import { PACKET_BYTES_MIN, sessionIdAt } from "./packet.js";
+import { PACKET_WRITTEN } from "./packet-writer.js";
 import { compareKeys } from "./pair-keys.js";
-import type { PeerEvents, SpeakingPeerConfig } from "./peer-surroundings.js";
-import {
-  type DeliveredRecord,
-  type DeliverySink,
-  type HandshakeResult,
-  type HandshakeSink,
-  NO_KEY_SLOT,
-  type OpenedSessionPacket,
-  type PacketOpenSink,
-  type PacketSink,
-  type PayloadOrder,
-  type SealedSessionPacket,
-  type SessionRow,
+import type {
+  LayerEvents,
+  LayerOptions,
+  LayerPeer,
+  PeerEvents,
+  PeerSettings,
+  PeerShared,
+} from "./peer-surroundings.js";
+import type {
+  DeliveredRecord,
+  DeliverySink,
+  HandshakeResult,
+  HandshakeSink,
+  OpenedSessionPacket,
+  PacketOpenSink,
+  PacketSink,
+  PayloadOrder,
+  SealedSessionPacket,
+  SessionRow,
 } from "./ports.js";
 import { CLOSING, closingSentence } from "./reasons.js";
 import { ReassemblyBudget } from "./reassembly.js";
@@ -39,31 +44,6 @@ import { TicketQueue } from "./ticket-queue.js";
 
 /** Peers that speak sessions, at most. */
 export const SESSION_PEERS_MAX = 4_096;
-
-export interface LayerEvents {
-  /** One line for the log, rare: closed sessions, receipts that do not fit. */
-  readonly onReport: (sentence: string) => void;
-}
-
-export interface LayerPeer {
-  readonly config: SpeakingPeerConfig;
-  /** Durable stamps of earlier runs. */
-  readonly stamps: StampOrder;
-  /** Large messages that an earlier run left unfinished. */
-  readonly spools: readonly SpoolFound[];
-}
-
-export interface LayerOptions {
-  readonly now: Nanoseconds;
-  readonly random: (into: Uint8Array) => void;
-  /** Uniform in [0, 1): jitter only. */
-  readonly uniform: () => number;
-  readonly settlements: SettlementQueue;
-  readonly ownPublicKey: Uint8Array;
-  /** The index of a peer here is its index in everything that names it. */
-  readonly peers: readonly LayerPeer[];
-  readonly events: LayerEvents;
-}
 
 export interface PeerStamps extends StampOrder {
   readonly peer: number;
@@ -76,23 +56,26 @@ export class SessionLayer {
   readonly #events: LayerEvents;
   readonly #ids: SessionIds;
   readonly #hints = new HintGate();
-  readonly #peers: readonly SessionPeer[];
+  readonly #shared: PeerShared;
+  /** By index; one that is not configured any more keeps it, and its numbers. */
+  readonly #peers: SessionPeer[] = [];
   readonly #sessions = new Map<number, Session>();
   /** Peers that may have something to write, each once, in turn. */
   readonly #ready = new TicketQueue();
-  readonly #isReady: Uint8Array;
+  readonly #isReady = new Uint8Array(SESSION_PEERS_MAX);
+  /** Peers that found no slab: they are asked again when one may have come back. */
+  #starved: number[] = [];
   readonly #deadlines = new DeadlineHeap(SESSION_PEERS_MAX);
   #gone: Session[] = [];
   readonly #confirmed = new Set<number>();
+  readonly #unanswered = new Set<number>();
 
   constructor(options: LayerOptions) {
-    const { peers, random, now } = options;
-    assert(peers.length <= SESSION_PEERS_MAX, "the configuration bounds the peers");
+    const { random } = options;
     this.#events = options.events;
     this.#ids = new SessionIds(random);
-    this.#isReady = new Uint8Array(peers.length);
     random(this.boot);
-    const shared = {
+    this.#shared = {
       boot: this.boot,
       ids: this.#ids,
       outgoing: this.outgoing,
@@ -101,24 +84,55 @@ export class SessionLayer {
       random,
       uniform: options.uniform,
     };
-    const events = this.#peerEvents();
-    this.#peers = peers.map(({ config, stamps, spools }, index) => {
-      const share = shareOf(peers.length, config.limits);
-      const peer = new SessionPeer({
-        index,
-        now,
-        config,
-        ownKeyIsLower: compareKeys(options.ownPublicKey, config.publicKey) < 0,
-        creditMessages: share.messages,
-        creditBytes: share.bytes,
-        stamps,
-        shared,
-        events,
-      });
-      for (const spool of spools) peer.receiver.resume(spool);
-      return peer;
+    this.configure(options.now, 0, options.ownPublicKey, options.peers);
+  }
+
+  /**
+   * The peers of a configuration, by index; undefined: not in it. A peer keeps its index while the
+   * daemon lives; of one that is known, only the configuration is used. No handshake is at a worker.
+   */
+  configure(
+    now: Nanoseconds,
+    wallNs: number,
+    ownPublicKey: Uint8Array,
+    entries: readonly (LayerPeer | undefined)[],
+    sink?: HandshakeSink,
+  ): void {
+    assert(entries.length <= SESSION_PEERS_MAX, "the configuration bounds the peers");
+    const count = entries.filter((entry) => entry !== undefined).length;
+    for (let index = 0; index < Math.max(entries.length, this.#peers.length); index++) {
+      const [peer, entry] = [this.#peers[index], entries[index]];
+      if (peer !== undefined && sink !== undefined) peer.negotiation.abandon(sink);
+      if (entry === undefined) peer?.retire(now, wallNs);
+      else {
+        const { config } = entry;
+        const share = shareOf(count, config.limits);
+        const ownKeyIsLower = compareKeys(ownPublicKey, config.publicKey) < 0;
+        if (peer === undefined)
+          this.#peers[index] = this.#newPeer(now, index, entry, { config, share, ownKeyIsLower });
+        else peer.configure(now, { config, share, ownKeyIsLower });
+      }
+      if (this.#peers[index] !== undefined) this.#touch(index);
+    }
+  }
+
+  #newPeer(
+    now: Nanoseconds,
+    index: number,
+    { stamps, rotation, spools }: LayerPeer,
+    settings: PeerSettings,
+  ): SessionPeer {
+    const peer = new SessionPeer({
+      ...settings,
+      index,
+      now,
+      stamps,
+      rotation,
+      shared: this.#shared,
+      events: this.#peerEvents(),
     });
-    for (const { index } of this.#peers) this.#touch(index);
+    for (const spool of spools) peer.receiver.resume(spool);
+    return peer;
   }
 
   get peers(): readonly SessionPeer[] {
@@ -128,6 +142,9 @@ export class SessionLayer {
   /** Incoming hint keys of every peer, from the workers that derived them. */
   handleHintKeys(keys: readonly (readonly Uint8Array[])[]): void {
     this.#hints.configure(keys);
+    for (const { index, session } of this.#peers) {
+      if (session !== undefined) this.#hints.moved(index, true);
+    }
   }
 
   // --- Datagrams in -----------------------------------------------------------------------------
@@ -151,6 +168,7 @@ export class SessionLayer {
     if (index === -1) return "classic";
     if (index < 0) return "hint_budget";
     const peer = this.#peerOf(index);
+    if (peer.silent) return "handshake_busy";
     const taken = peer.handshakes.read(datagram, { address, port }, handshakes);
     return taken ? undefined : "handshake_busy";
   }
@@ -174,7 +192,7 @@ export class SessionLayer {
   /** A worker found the tag of a packet wrong. */
   handleRefused(now: Nanoseconds, tag: number): void {
     const session = this.#sessions.get(tag);
-    if (session !== undefined) this.#peerOf(session.peer).handleRefused(now, session);
+    session?.failures.failed(now);
   }
 
   // --- Packets out ------------------------------------------------------------------------------
@@ -185,14 +203,24 @@ export class SessionLayer {
       const index = this.#ready.first;
       this.#ready.shift();
       const peer = this.#peerOf(index);
-      if (peer.pollSeal(now, wallNs, sink)) {
+      const written = peer.pollSeal(now, wallNs, sink);
+      if (written === PACKET_WRITTEN.yes) {
         this.#ready.push(index);
         return true;
+      }
+      if (written === PACKET_WRITTEN.starved) {
+        this.#starved.push(index);
+        continue;
       }
       this.#isReady[index] = 0;
       this.#deadlines.set(index, peer.deadline(now));
     }
     return false;
+  }
+
+  /** Receipts and CLOSE that are to be written, in sessions that are there. */
+  get answering(): boolean {
+    return this.#peers.some((peer) => peer.answering);
   }
 
   /** A worker sealed a packet; true: it may leave. */
@@ -214,16 +242,15 @@ export class SessionLayer {
   ): boolean {
     const peer = this.#peers[result.peer];
     if (peer === undefined) return false;
-    peer.handleResult(now, wallNs, result, sink);
+    const sends = peer.handleResult(now, wallNs, result, sink);
     this.#touch(result.peer);
-    const sends = result.kind === "initiated" || result.kind === "responded";
-    return sends && result.parentKeySlot === NO_KEY_SLOT;
+    return sends;
   }
 
   /** Stamps that the store should commit. */
   pollStamp(): PeerStamps | undefined {
     for (const peer of this.#peers) {
-      const order = peer.handshakes.pollStamp();
+      const order = peer.negotiation.pollStamp();
       if (order !== undefined) return { peer: peer.index, ...order };
     }
     return undefined;
@@ -243,8 +270,28 @@ export class SessionLayer {
 
   /** A peer with mail waiting, or heard of lately, should know that we are back. */
   announce(now: Nanoseconds, peer: number): void {
-    this.#peerOf(peer).announce(now);
+    this.#peerOf(peer).announcements.soon(now);
     this.#touch(peer);
+  }
+
+  /** Whether classic is spoken with the peer until there was a session. */
+  setTentative(peer: number, tentative: boolean): void {
+    this.#peerOf(peer).announcements.tentative = tentative;
+  }
+
+  /** There is mail for such a peer. */
+  handleClassicMail(now: Nanoseconds, peer: number): void {
+    this.#peerOf(peer).announcements.handleClassicMail(now);
+    this.#touch(peer);
+  }
+
+  /** A peer whose handshakes go unanswered: its names may stand for other addresses by now. */
+  pollUnanswered(): number | undefined {
+    for (const peer of this.#unanswered) {
+      this.#unanswered.delete(peer);
+      return peer;
+    }
+    return undefined;
   }
 
   // --- The store --------------------------------------------------------------------------------
@@ -307,6 +354,8 @@ export class SessionLayer {
   // --- Time -------------------------------------------------------------------------------------
 
   handleTimeout(now: Nanoseconds, wallNs: number, sink: HandshakeSink): void {
+    for (const index of this.#starved) this.#ready.push(index);
+    this.#starved.length = 0;
     for (let slot = this.outgoing.due(now); slot >= 0; slot = this.outgoing.due(now)) {
       const peer = this.outgoing.peers[slot] as number;
       this.#peerOf(peer).sender.handleDue(slot, now, wallNs);
@@ -315,7 +364,7 @@ export class SessionLayer {
     while (this.#deadlines.size > 0 && this.#deadlines.peekAt() <= now) {
       const index = this.#deadlines.peekSlot();
       this.#deadlines.remove(index);
-      this.#peerOf(index).handleTimeout(now, wallNs, sink);
+      if (this.#peerOf(index).handleTimeout(now, wallNs, sink)) this.#unanswered.add(index);
       this.#touch(index);
     }
     for (const session of this.#gone) {
@@ -376,7 +425,6 @@ export class SessionLayer {
         if (reason === CLOSING.stop) return;
         report(peer, `session closed by ${ours ? "us" : "the peer"}: ${closingSentence(reason)}`);
       },
-      onKeys: () => {},
       onMismatch: (peer) => report(peer, "a receipt names a message of ours with another digest"),
     };
   }

@@ -3,36 +3,44 @@
 // SessionLayer; nothing here knows another peer.
 
 import type { DropReason } from "../../base/errors.js";
-import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
-import { DATAGRAM_BYTES_MAX } from "../constants.js";
+import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
 import { MTU_SEARCH_MAX_BYTES } from "../transport/mtu.js";
 import { FATE } from "../transport/packet-fates.js";
+import type { Agreed } from "./agreed.js";
+import { Announcements } from "./announcements.js";
 import { AnswerFrames } from "./answer-frames.js";
 import { ContentRepair } from "./content-repair.js";
 import { ControlFrames } from "./control-frames.js";
+import type { Share } from "./credit-share.js";
 import { FrameHandler, type FrameSinks } from "./frame-handler.js";
-import { encodeHandshakePayload, PADDING_BYTES_MOST } from "./handshake-payload.js";
-import { type Agreed, type HandshakePlace, Handshakes, type StampOrder } from "./handshakes.js";
+import type { HandshakePlace, Handshakes, StampOrder } from "./handshakes.js";
 import { ROWS_IN_SESSION_MAX, ROWS_WITHOUT_SESSION } from "./limits.js";
-import { counterInRange } from "./packet.js";
-import { DATAGRAM_BYTES_LEAST, PACKET_WRITTEN, PacketWriter } from "./packet-writer.js";
-import { PeerPath } from "./peer-path.js";
-import type { PeerEvents, SessionPeerOptions, SpeakingPeerConfig } from "./peer-surroundings.js";
+import { Negotiation, type Promised } from "./negotiation.js";
 import {
-  type HandshakeResult,
-  type HandshakeSink,
-  KEY_ROLE,
-  type KeyRole,
-  NO_KEY_SLOT,
-  type OpenedSessionPacket,
-  type PacketOpenSink,
-  type PacketSink,
+  DATAGRAM_BYTES_LEAST,
+  PACKET_WRITTEN,
+  PacketWriter,
+  type PacketWritten,
+} from "./packet-writer.js";
+import { ringNamesOf } from "./peer-keys.js";
+import { PeerPath } from "./peer-path.js";
+import type {
+  PeerEvents,
+  PeerSettings,
+  SessionPeerOptions,
+  SpeakingPeerConfig,
+} from "./peer-surroundings.js";
+import type {
+  HandshakeResult,
+  HandshakeSink,
+  OpenedSessionPacket,
+  PacketOpenSink,
+  PacketSink,
 } from "./ports.js";
 import { CLOSING, type Closing } from "./reasons.js";
 import { Receiver } from "./receiver.js";
-import { Rekeys } from "./rekeys.js";
 import { Sender } from "./sender.js";
-import { ACK_DELAY_MS, Session } from "./session.js";
+import { Session } from "./session.js";
 import { SessionSet } from "./session-set.js";
 
 const NEVER = nanoseconds(Number.POSITIVE_INFINITY);
@@ -44,21 +52,17 @@ const ACTIVE_NS = 30 * NS_PER_SECOND;
 const TIMEOUTS_MAX = 3;
 /** Wait behind a session that was closed for a fault, ns. */
 const FAULT_WAIT_NS = 5 * NS_PER_SECOND;
-/** Every so often a host without a session says so to each peer, ns. */
-const ANNOUNCE_NS = 3_600 * NS_PER_SECOND;
-/** Attempts of an announcement. */
-const ANNOUNCE_ATTEMPTS = 3;
 
 export class SessionPeer {
   readonly index: number;
   readonly sender: Sender;
   readonly receiver: Receiver;
   readonly path: PeerPath;
-  readonly handshakes: Handshakes;
   readonly control: ControlFrames;
-  readonly #options: SessionPeerOptions;
+  readonly negotiation: Negotiation;
+  readonly handshakes: Handshakes;
+  readonly announcements: Announcements;
   readonly #events: PeerEvents;
-  readonly #rekeys: Rekeys;
   readonly #sessions: SessionSet;
   readonly #answers: AnswerFrames;
   readonly #writer: PacketWriter;
@@ -70,35 +74,31 @@ export class SessionPeer {
   /** The path had no room, and when it will have by itself. */
   #blocked = false;
   #pacedUntil: Nanoseconds = NEVER;
-  #announceAt: Nanoseconds;
-  #announcing = false;
   #heardAt: Nanoseconds = nanoseconds(Number.NEGATIVE_INFINITY);
-  #wallNs = 0;
-  /** Role of the key that handshakes begin with: what rotation decides. */
-  role: KeyRole = KEY_ROLE.current;
+  #share: Share;
+  #silent = false;
 
   constructor(options: SessionPeerOptions) {
-    const { index, now, config, shared, events } = options;
-    this.#options = options;
+    const { index, now, config, share, shared, events } = options;
     this.#events = events;
-    this.#config = config;
+    [this.#config, this.#share] = [config, share];
     this.index = index;
-    this.#announceAt = nanoseconds(now + ANNOUNCE_NS * shared.uniform());
     const { outgoing, settlements, uniform, ids, random } = shared;
     this.sender = new Sender({ peer: index, outgoing, settlements, uniform });
-    this.receiver = new Receiver({
-      peer: index,
-      budget: shared.budget,
-      creditMessages: options.creditMessages,
-      creditBytes: options.creditBytes,
-      messageBytesMax: config.limits.messageBytesMax,
-    });
+    this.receiver = new Receiver({ peer: index, budget: shared.budget, ...this.#promised });
     this.path = new PeerPath({ now, random, mtu: { pinnedBytes: config.mtuBytes ?? 0 } });
-    const payload = (accepted: bigint): Uint8Array => this.#payload(accepted);
-    const { sent, accepted } = options.stamps;
-    this.handshakes = new Handshakes({ peer: index, ids, uniform, sent, accepted, payload });
-    this.#rekeys = new Rekeys(index, ids, () => this.#payload(this.handshakes.accepted));
-    this.control = new ControlFrames(this.path, this.#rekeys);
+    const { stamps, rotation } = options;
+    this.negotiation = new Negotiation({
+      ...{ peer: index, ids, uniform, stamps, rotation, ring: config.ring, path: this.path },
+      boot: shared.boot,
+      promise: () => this.#promised,
+      sessionOf: (keySlot) => this.#sessions.ofKeySlot(keySlot),
+      onAgreed: (at, agreed, fresh) => this.#agree(at, agreed, fresh),
+    });
+    const { keys, rekeys, handshakes } = this.negotiation;
+    this.handshakes = handshakes;
+    this.announcements = new Announcements(now, handshakes, uniform);
+    this.control = new ControlFrames(this.path, rekeys);
     this.#answers = new AnswerFrames(this.receiver, this.sender.settled);
     this.#writer = new PacketWriter({
       peer: index,
@@ -108,7 +108,7 @@ export class SessionPeer {
       sender: this.sender,
     });
     this.#writer.padding = config.padding;
-    this.#repair = new ContentRepair(this.sender, this.receiver, this.#rekeys, this.control);
+    this.#repair = new ContentRepair(this.sender, this.receiver, rekeys, this.control);
     this.#sessions = new SessionSet(options.ownKeyIsLower, {
       onGone: (session) => this.#gone(session),
       onReplaced: (session) => this.#release(session),
@@ -118,16 +118,20 @@ export class SessionPeer {
       sender: this.sender,
       receiver: this.receiver,
       control: this.control,
-      rekeys: this.#rekeys,
+      rekeys,
       path: this.path,
       events: {
         onClose: (session, reason) => this.#closedByPeer(session, reason),
-        onKeys: (session, keys) => events.onKeys(index, session, keys),
+        onKeys: (frame) => keys.handleKeys(frame, this.negotiation.wallNs / NS_PER_MS),
         onMismatch: () => events.onMismatch(index),
       },
     });
   }
 
+  /** It is not spoken with: not configured any more, or the daemon stops. */
+  get silent(): boolean {
+    return this.#silent;
+  }
   get config(): SpeakingPeerConfig {
     return this.#config;
   }
@@ -140,7 +144,7 @@ export class SessionPeer {
     return this.sender.heldBytes > HELD_BYTES_MAX ? 0 : ROWS_IN_SESSION_MAX;
   }
 
-  /** Something that may have to be written arrived from the side of the store. */
+  /** Something that may have to be written came from the store. */
   stir(): void {
     this.#stirred = true;
   }
@@ -156,14 +160,10 @@ export class SessionPeer {
     port: number,
     sink: PacketOpenSink,
   ): DropReason | undefined {
-    if (session.expired(now)) return "session_expired";
-    const { maskIn, window } = session;
-    maskIn.read(datagram, 0, datagram.length);
-    const { high, low } = maskIn;
-    if (!counterInRange(window.newest, high, low)) return "counter_range";
-    if (!window.peek(maskIn.counter)) return "replayed";
-    if (!session.failures.admits(now)) return "forgery_budget";
+    const dropped = session.judge(now, datagram);
+    if (dropped !== undefined) return dropped;
     const { keySlot, localId } = session;
+    const { high, low } = session.maskIn;
     const taken = sink.openPacket(this.index, datagram, keySlot, high, low, localId, address, port);
     return taken ? undefined : "open_queue_full";
   }
@@ -176,19 +176,22 @@ export class SessionPeer {
     packet: OpenedSessionPacket,
     sinks: FrameSinks,
   ): DropReason | undefined {
-    this.#wallNs = wallNs;
-    if (session.closing >= 0) return "session_expired";
+    this.negotiation.wallNs = wallNs;
+    if (session.closing >= 0 || this.#silent) return "session_expired";
     const counter = packet.counterHigh * 2 ** 32 + packet.counterLow;
     if (!session.window.commit(counter)) return "replayed";
     session.heardAt = now;
     this.#heardAt = now;
     this.#stirred = true;
     this.handshakes.hurry(now);
-    if (session.state === "next") this.#confirm(now, session, true);
-    if (session === this.session && counter === session.window.newest) {
-      if (this.path.handleNewest(now, packet.address, packet.port)) {
-        session.recovery.handlePath(this.path.transport);
-      }
+    if (!session.used) {
+      session.used = true;
+      this.negotiation.keys.used(session.keyName, wallNs / NS_PER_MS);
+    }
+    if (session.state === "next") this.#confirm(now, session);
+    const isNewest = session === this.session && counter === session.window.newest;
+    if (isNewest && this.path.handleNewest(now, packet.address, packet.port)) {
+      session.recovery.handlePath(this.path.transport);
     }
     this.path.handleReceived(packet.datagramLength);
     const closing = this.#frames.handle(
@@ -206,32 +209,35 @@ export class SessionPeer {
     return undefined;
   }
 
-  /** A worker found its tag wrong. */
-  handleRefused(now: Nanoseconds, session: Session): void {
-    session.failures.failed(now);
-  }
-
   // --- Packets out ------------------------------------------------------------------------------
 
-  /** Writes the next packet; false when there is none for a while. */
-  pollSeal(now: Nanoseconds, wallNs: number, sink: PacketSink): boolean {
-    this.#wallNs = wallNs;
-    for (const session of this.#sessions.previous) {
-      if (this.#writer.writeAck(now, session, sink) === PACKET_WRITTEN.yes) return true;
+  /** Writes the next packet, or says why there is none for a while. */
+  pollSeal(now: Nanoseconds, wallNs: number, sink: PacketSink): PacketWritten {
+    this.negotiation.wallNs = wallNs;
+    for (const each of this.#sessions.previous) {
+      const written = this.#writer.writeAck(now, each, sink);
+      if (written !== PACKET_WRITTEN.nothing) return written;
     }
     const session = this.session;
-    if (session === undefined || this.path.place === undefined) return false;
+    if (session === undefined || this.path.place === undefined) return PACKET_WRITTEN.nothing;
+    // A handshake, or a packet of another session, may have moved the path since.
+    session.recovery.handlePath(this.path.transport);
     const due = session.recovery.probes > 0 || session.acks.ackDue(now);
-    if (!this.#stirred && !due && this.#pacedUntil > now && !this.#answers.waiting(now))
-      return false;
-    this.#pacedUntil = NEVER;
-    this.#blocked = false;
+    if (!this.#stirred && !due && this.#pacedUntil > now && !this.#answers.waiting(now)) {
+      return PACKET_WRITTEN.nothing;
+    }
     const written = this.#writer.write(now, wallNs, session, sink);
-    if (written === PACKET_WRITTEN.yes) return true;
-    this.#stirred = false;
+    this.#pacedUntil = NEVER;
     this.#blocked = written === PACKET_WRITTEN.later;
     if (this.#blocked) this.#pacedUntil = this.#writer.roomAt(now, session);
-    return false;
+    if (written === PACKET_WRITTEN.nothing || this.#blocked) this.#stirred = false;
+    return written;
+  }
+
+  /** Whether it has a session, and something to say in it that no message waits for: receipts, CLOSE. */
+  get answering(): boolean {
+    const { session } = this;
+    return session !== undefined && (session.closing >= 0 || this.receiver.receipts.waiting > 0);
   }
 
   /** A worker sealed a packet: its counter is masked, and it may leave. */
@@ -243,31 +249,23 @@ export class SessionPeer {
 
   // --- Handshakes -------------------------------------------------------------------------------
 
-  /** A worker answered a handshake job. */
+  /** A worker answered a handshake job; true: its message is a datagram that is to leave. */
   handleResult(
     now: Nanoseconds,
     wallNs: number,
     result: HandshakeResult,
     sink: HandshakeSink,
-  ): void {
-    this.#wallNs = wallNs;
-    if (result.parentKeySlot === NO_KEY_SLOT) {
-      const agreed = this.handshakes.handleResult(now, wallNs, result);
-      if (agreed === undefined) return;
-      this.path.handleAgreed(now, agreed);
-      this.#agree(now, agreed, true);
-      return;
-    }
-    const parent = this.#sessions.ofKeySlot(result.parentKeySlot);
-    const agreed = this.#rekeys.handleResult(now, result, parent, sink);
-    if (agreed !== undefined) this.#agree(now, agreed, false);
+  ): boolean {
+    if (this.#silent) return false;
+    this.negotiation.wallNs = wallNs;
     this.#stirred = true;
+    return this.negotiation.handleResult(now, result, sink);
   }
 
-  /** Stamps of a handshake are committed: what waited for them may leave. */
-  handleStamped(now: Nanoseconds, stamps: StampOrder, sink: HandshakeSink): void {
-    const place = this.path.nextPlace(this.handshakes.unanswered > 1);
-    this.handshakes.handleStamped(now, stamps, this.role, place, sink);
+  /** Stamps, and facts about keys, are committed: what waited for them may leave. */
+  handleStamped(now: Nanoseconds, order: StampOrder, sink: HandshakeSink): void {
+    this.#stirred = true;
+    this.negotiation.handleStamped(now, order, sink);
   }
 
   /** Addresses of the configuration, with what its names resolved to. */
@@ -275,35 +273,29 @@ export class SessionPeer {
     if (this.path.handlePlaces(places)) this.handshakes.hurry(now);
   }
 
-  /** A handshake with the peer is wanted whether there is mail or not. */
-  announce(now: Nanoseconds): void {
-    this.#announceAt = now;
-  }
-
   // --- Time -------------------------------------------------------------------------------------
 
-  handleTimeout(now: Nanoseconds, wallNs: number, sink: HandshakeSink): void {
-    this.#wallNs = wallNs;
+  /** True when an attempt went unanswered: the peer's names are to be looked up again. */
+  handleTimeout(now: Nanoseconds, wallNs: number, sink: HandshakeSink): boolean {
+    this.negotiation.wallNs = wallNs;
     this.#sessions.expire(now);
-    this.#rekeys.handleTimeout(now, sink);
+    if (this.#silent) return false;
+    this.negotiation.rekeys.handleTimeout(now, sink);
     const session = this.session;
     if (session !== undefined) this.#tendSession(now, session, sink);
-    if (now >= this.#announceAt) {
-      this.#announceAt = nanoseconds(now + ANNOUNCE_NS * (1 - this.#options.shared.uniform() / 4));
-      this.#announcing = this.session === undefined;
-    }
-    if (this.handshakes.unanswered >= ANNOUNCE_ATTEMPTS) this.#announcing = false;
+    this.announcements.handleTimeout(now, session !== undefined);
     if (this.#wanted) this.handshakes.want(now);
-    this.handshakes.handleTimeout(now, wallNs, sink);
+    return this.handshakes.handleTimeout(now, wallNs, sink);
   }
 
   deadline(now: Nanoseconds): Nanoseconds {
-    const session = this.session;
-    let at = Math.min(this.#sessions.deadline, this.#rekeys.deadline, this.handshakes.deadline);
+    const { session } = this;
+    const { rekeys, handshakes } = this.negotiation;
+    if (this.#silent) return this.#sessions.deadline;
+    let at = Math.min(this.#sessions.deadline, rekeys.deadline, handshakes.deadline);
     if (session === undefined) {
-      return this.#wanted && !this.handshakes.wanted
-        ? now
-        : nanoseconds(Math.min(at, this.#announceAt));
+      if (this.#wanted && !handshakes.wanted) return now;
+      return nanoseconds(Math.min(at, this.announcements.deadline));
     }
     for (const each of this.#sessions.previous) at = Math.min(at, each.acks.pollDeadline());
     at = Math.min(at, session.recovery.pollDeadline());
@@ -312,40 +304,62 @@ export class SessionPeer {
     // While the path has no room, what waits to be said waits for that.
     const blockedUntil = this.#blocked ? this.#pacedUntil : 0;
     at = Math.min(at, Math.max(this.sender.settled.deadline, blockedUntil), this.#pacedUntil);
-    if (now - this.#heardAt < ACTIVE_NS && !this.#rekeys.pending)
-      at = Math.min(at, session.rekeyAt);
+    if (now - this.#heardAt < ACTIVE_NS && !rekeys.pending)
+      at = Math.min(at, Math.max(session.rekeyAt, rekeys.notBefore));
     const keepalive = this.#config.keepaliveSeconds;
-    if (keepalive !== undefined) at = Math.min(at, session.sentAt + keepalive * NS_PER_SECOND);
+    if (keepalive !== undefined && !this.#writer.ping)
+      at = Math.min(at, session.sentAt + keepalive * NS_PER_SECOND);
     return nanoseconds(at);
   }
 
   /** A clean stop: the other end need not wait for us. */
   stop(now: Nanoseconds): void {
-    const session = this.session;
-    if (session !== undefined) this.#close(now, session, CLOSING.stop);
+    this.#silent = true;
+    if (this.session !== undefined) this.#close(now, this.session, CLOSING.stop);
   }
 
-  configure(config: SpeakingPeerConfig): void {
+  /**
+   * Its configuration was read again, and a worker has its keys. Sessions under keys that are still
+   * in its ring go on.
+   */
+  configure(now: Nanoseconds, { config, share, ownKeyIsLower }: PeerSettings): void {
+    if (this.#silent) this.announcements.soon(now);
+    this.#silent = false;
     this.#config = config;
+    this.#share = share;
     this.#writer.padding = config.padding;
+    const { keys } = this.negotiation;
+    keys.configure(ringNamesOf(config.ring));
+    this.#sessions.ownKeyIsLower = ownKeyIsLower;
+    this.#sessions.endAll(({ keyName }) => !keys.has(keyName));
+    this.#stirred = true;
   }
 
-  /** The peer is not configured any more, or its keys changed: nothing of it goes on. */
-  endAll(sink: HandshakeSink): void {
-    this.#rekeys.abandon(sink);
+  /** It is not configured any more: its rows go back to the table. */
+  retire(now: Nanoseconds, wallNs: number): void {
+    this.#silent = true;
+    this.announcements.end();
     this.#sessions.endAll();
+    this.sender.giveBack(now, wallNs);
   }
 
   // --- Steps ------------------------------------------------------------------------------------
 
+  get #promised(): Promised {
+    const { messages: creditMessages, bytes: creditBytes } = this.#share;
+    return { messageBytesMax: this.#config.limits.messageBytesMax, creditMessages, creditBytes };
+  }
+
   /** There is no session, and something to have one for. */
   get #wanted(): boolean {
-    return this.session === undefined && (this.sender.rows > 0 || this.#announcing);
+    if (this.session !== undefined || this.#silent) return false;
+    return this.sender.rows > 0 || this.announcements.active;
   }
 
   #agree(now: Nanoseconds, agreed: Agreed, fresh: boolean): void {
     const session = new Session({
       ...agreed,
+      keyName: this.negotiation.keys.nameOf(agreed.role),
       peer: this.index,
       now,
       path: this.path.transport,
@@ -357,12 +371,12 @@ export class SessionPeer {
       this.#sessions.answered(session);
       return;
     }
-    this.#confirm(now, session, false);
+    this.#confirm(now, session);
     this.#writer.ping = true;
   }
 
   /** Both ends have the keys of the session. */
-  #confirm(now: Nanoseconds, session: Session, proven: boolean): void {
+  #confirm(now: Nanoseconds, session: Session): void {
     this.#sessions.endOtherBoots(session);
     this.#sessions.confirm(now, session);
     const { boot, creditMessages, creditBytes, datagramBytesMax } = session.payload;
@@ -372,13 +386,13 @@ export class SessionPeer {
       bytesMax: Math.min(MTU_SEARCH_MAX_BYTES, datagramBytesMax),
     });
     this.sender.sessionUp(session.fresh, creditMessages, creditBytes);
+    this.receiver.configure(this.#promised);
     this.receiver.sessionUp(boot, session.fresh);
     this.control.sessionUp();
-    this.handshakes.done();
-    this.#announcing = false;
-    this.#announceAt = nanoseconds(now + ANNOUNCE_NS);
+    this.negotiation.sessionUp();
+    this.announcements.sessionUp(now);
     this.#stirred = true;
-    if (proven || session.initiator) this.#events.onConfirmed(this.index, session);
+    this.#events.onConfirmed(this.index);
   }
 
   #tendSession(now: Nanoseconds, session: Session, sink: HandshakeSink): void {
@@ -390,7 +404,7 @@ export class SessionPeer {
     }
     if (recovery.timeouts >= TIMEOUTS_MAX) this.handshakes.want(now);
     const active = now - this.#heardAt < ACTIVE_NS || now - session.sentAt < ACTIVE_NS;
-    if (now >= session.rekeyAt && active) this.#rekeys.begin(now, session, this.role, sink);
+    if (now >= session.rekeyAt && active) this.negotiation.rekey(now, session, sink);
     const keepalive = this.#config.keepaliveSeconds;
     if (keepalive !== undefined && now - session.sentAt >= keepalive * NS_PER_SECOND) {
       this.#writer.ping = true;
@@ -432,23 +446,5 @@ export class SessionPeer {
       log.take(recovery.fateContent, this.#repair);
       this.#stirred = true;
     }
-  }
-
-  #payload(accepted: bigint): Uint8Array {
-    const { shared, creditMessages, creditBytes } = this.#options;
-    const padding = Math.floor(shared.uniform() * (PADDING_BYTES_MOST + 1));
-    return encodeHandshakePayload(
-      {
-        boot: shared.boot,
-        wallNs: BigInt(Math.floor(this.#wallNs)),
-        accepted,
-        messageBytesMax: this.#config.limits.messageBytesMax,
-        datagramBytesMax: DATAGRAM_BYTES_MAX,
-        ackDelayMs: ACK_DELAY_MS,
-        creditMessages,
-        creditBytes,
-      },
-      padding,
-    );
   }
 }

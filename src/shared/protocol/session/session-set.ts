@@ -17,14 +17,15 @@ export interface SessionEvents {
 }
 
 export class SessionSet {
-  readonly #ownKeyIsLower: boolean;
+  /** Whether our public key is the lower one of the two. */
+  ownKeyIsLower: boolean;
   readonly #events: SessionEvents;
   #current: Session | undefined;
   #next: Session | undefined;
   #previous: Session[] = [];
 
   constructor(ownKeyIsLower: boolean, events: SessionEvents) {
-    this.#ownKeyIsLower = ownKeyIsLower;
+    this.ownKeyIsLower = ownKeyIsLower;
     this.#events = events;
   }
 
@@ -62,7 +63,7 @@ export class SessionSet {
       current.initiator !== session.initiator &&
       now - current.confirmedAt < RACE_NS &&
       sameBoot(current, session);
-    if (race && current.initiator === this.#ownKeyIsLower) {
+    if (race && current.initiator === this.ownKeyIsLower) {
       this.#keep(session);
       return;
     }
@@ -75,15 +76,17 @@ export class SessionSet {
     for (const each of this.#all()) if (!sameBoot(each, session)) this.end(each);
   }
 
+  /** Once: a CLOSE and a fault behind it in one packet both end a session. */
   end(session: Session): void {
+    if (!this.#all().includes(session)) return;
     if (this.#current === session) this.#current = undefined;
     if (this.#next === session) this.#next = undefined;
     this.#previous = this.#previous.filter((each) => each !== session);
     this.#events.onGone(session);
   }
 
-  endAll(): void {
-    for (const session of this.#all()) this.end(session);
+  endAll(over: (session: Session) => boolean = () => true): void {
+    for (const session of this.#all()) if (over(session)) this.end(session);
   }
 
   /** Ends what is too old. True when the session that sends was among it. */

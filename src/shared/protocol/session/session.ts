@@ -2,6 +2,7 @@
 // crypto worker under `keySlot`; here are only the masks over the counters. Who may use it when is
 // decided by its peer.
 
+import type { DropReason } from "../../base/errors.js";
 import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
 import { AckRanges } from "../transport/ack-ranges.js";
 import { Recovery } from "../transport/recovery.js";
@@ -9,7 +10,7 @@ import type { TransportPath } from "../transport/transport-path.js";
 import { ContentLog } from "./content-log.js";
 import { ForgeryBudget } from "./forgery-budget.js";
 import type { HandshakePayload } from "./handshake-payload.js";
-import { CounterMask, SESSION_PACKETS_MAX } from "./packet.js";
+import { CounterMask, counterInRange, SESSION_PACKETS_MAX } from "./packet.js";
 import type { KeyRole } from "./ports.js";
 import { ReplayWindow } from "./replay-window.js";
 
@@ -32,6 +33,8 @@ export class Session {
   /** Whether message 1 was ours. */
   readonly initiator: boolean;
   readonly role: KeyRole;
+  /** Name of the pair key that it was made under; its role may change. */
+  readonly keyName: string;
   readonly bornAt: Nanoseconds;
   readonly payload: HandshakePayload;
   /** Made outside of an earlier session: nobody knows what of the packets before arrived. */
@@ -48,6 +51,8 @@ export class Session {
   /** Why it is being closed; -1 while it is not. */
   closing = -1;
   confirmedAt: Nanoseconds = nanoseconds(0);
+  /** Whether a packet of the peer opened in it. */
+  used = false;
   /** Counter of the next packet. */
   counter = 0;
   /** When something that asked for an answer left last, and when anything came last. */
@@ -61,6 +66,7 @@ export class Session {
     readonly keySlot: number;
     readonly initiator: boolean;
     readonly role: KeyRole;
+    readonly keyName: string;
     readonly now: Nanoseconds;
     readonly payload: HandshakePayload;
     readonly headerKeyOut: Uint8Array;
@@ -75,6 +81,7 @@ export class Session {
     this.keySlot = options.keySlot;
     this.initiator = options.initiator;
     this.role = options.role;
+    this.keyName = options.keyName;
     this.bornAt = options.now;
     this.payload = options.payload;
     this.fresh = options.fresh;
@@ -88,6 +95,16 @@ export class Session {
       path: options.path,
       peerAckDelayNs: options.payload.ackDelayMs * NS_PER_MS,
     });
+  }
+
+  /** Unmasks the counter of a packet; why no worker needs to look at it, or undefined. */
+  judge(now: Nanoseconds, datagram: Uint8Array): DropReason | undefined {
+    if (this.expired(now)) return "session_expired";
+    const { maskIn, window } = this;
+    maskIn.read(datagram, 0, datagram.length);
+    if (!counterInRange(window.newest, maskIn.high, maskIn.low)) return "counter_range";
+    if (!window.peek(maskIn.counter)) return "replayed";
+    return this.failures.admits(now) ? undefined : "forgery_budget";
   }
 
   /** Whether it is too old to seal or open anything. */

@@ -9,20 +9,26 @@ import { NumberRanges } from "./number-ranges.js";
 export const READ_PIECE_BYTES = 256 * 1_024;
 /** Ranges that loss may leave at most; beyond, gaps are closed by sending more than was lost. */
 const RANGES_MAX = 4_096;
-/** Pieces of the payload held or asked for at a time: what may be under way, and two more. */
-const PIECES_MAX = TRANSFER_AHEAD_BYTES / READ_PIECE_BYTES + 2;
+/** Pieces that are asked for from the next byte on, once its message was begun. */
+const PIECES_AHEAD = 3;
 
 export class Transfer {
   readonly total: number;
   /** Bytes from here on were never written in this session. */
   nextOffset = 0;
+  /** Whether it stands in the queue of those that want to read. */
+  wants = false;
+  /** What its owner has counted of the two sums below. */
+  countedHeldBytes = 0;
+  countedClaimedBytes = 0;
   /** Bytes that need no more sending: their packets were acknowledged, or HAVE listed them. */
   readonly #done = new NumberRanges(RANGES_MAX);
   readonly #lost = new NumberRanges(RANGES_MAX);
-  /** End of what HAVE said is on disk, contiguous or not: how much of it there is. */
+  /** How much HAVE said is on disk, contiguous or not. */
   #onDiskBytes = 0;
   readonly #pieces = new Map<number, Uint8Array>();
   readonly #asked = new Set<number>();
+  #heldBytes = 0;
 
   constructor(total: number) {
     this.total = total;
@@ -86,21 +92,26 @@ export class Transfer {
     return this.next >= 0;
   }
 
-  /**
-   * What the other end has on disk, as HAVE says. `dropped`: it has nothing else any more. When it has
-   * all, the last byte goes once more: it asks for the receipt.
-   */
-  have(ranges: NumberRanges, dropped: boolean): void {
-    if (dropped) this.restart();
+  /** What the other end has on disk, as HAVE says. When that is all, it is asked for the receipt. */
+  have(ranges: NumberRanges): void {
     let bytes = 0;
     for (let i = 0; i < ranges.size; i++) {
-      this.#done.addRange(ranges.startOf(i), Math.min(this.total, ranges.endOf(i)));
-      this.#lost.removeRange(ranges.startOf(i), ranges.endOf(i));
-      bytes += ranges.endOf(i) - ranges.startOf(i);
+      const end = Math.min(this.total, ranges.endOf(i));
+      this.#done.addRange(ranges.startOf(i), end);
+      this.#lost.removeRange(ranges.startOf(i), end);
+      bytes += end - ranges.startOf(i);
     }
-    this.#onDiskBytes = bytes;
-    if (this.complete) this.#ask();
+    // An older one may come behind a newer one.
+    this.#onDiskBytes = Math.max(this.#onDiskBytes, bytes);
+    if (this.complete) this.again();
     this.#dropPieces();
+  }
+
+  /** The last byte goes once more: it asks for the receipt, and tells of the base of a stream. */
+  again(): void {
+    if (this.total === 0) return;
+    this.#done.removeRange(this.total - 1, this.total);
+    this.#lost.addRange(this.total - 1, this.total);
   }
 
   /** A new session, or the other end dropped what it had: everything may have to be sent again. */
@@ -109,6 +120,7 @@ export class Transfer {
     this.#lost.clear();
     this.nextOffset = 0;
     this.#onDiskBytes = 0;
+    this.dropPayload();
   }
 
   // --- Payload in pieces ------------------------------------------------------------------------
@@ -118,52 +130,61 @@ export class Transfer {
     return this.#pieces.get(Math.floor(offset / READ_PIECE_BYTES));
   }
 
-  /** Offset of a piece that the store should be asked for, or -1. */
-  wanted(): number {
-    if (!this.large || this.#pieces.size + this.#asked.size >= PIECES_MAX) return -1;
+  /**
+   * Offset of a piece that the store should be asked for, or -1; it is asked for with that. `ahead`:
+   * also of one that is not needed at once.
+   */
+  wanted(ahead: boolean): number {
     const next = this.next;
-    if (next < 0) return -1;
+    if (!this.large || next < 0) return -1;
     const first = Math.floor(next / READ_PIECE_BYTES);
-    const last = Math.ceil(this.total / READ_PIECE_BYTES);
-    for (let piece = first; piece < Math.min(last, first + PIECES_MAX); piece++) {
-      if (!this.#pieces.has(piece) && !this.#asked.has(piece)) {
-        this.#asked.add(piece);
-        return piece * READ_PIECE_BYTES;
-      }
+    const behind = Math.ceil(this.total / READ_PIECE_BYTES);
+    const end = Math.min(behind, first + (ahead ? PIECES_AHEAD : 1));
+    for (let piece = first; piece < end; piece++) {
+      if (this.#pieces.has(piece) || this.#asked.has(piece) || this.#isDone(piece)) continue;
+      this.#asked.add(piece);
+      return piece * READ_PIECE_BYTES;
     }
     return -1;
   }
 
-  /** A piece came from the store; undefined: it could not be read now. */
-  provide(offset: number, bytes: Uint8Array | undefined): void {
+  /** A piece came from the store; one that nobody waits for any more is let go. */
+  provide(offset: number, bytes: Uint8Array): void {
     const piece = Math.floor(offset / READ_PIECE_BYTES);
-    this.#asked.delete(piece);
-    if (bytes !== undefined) this.#pieces.set(piece, bytes);
+    if (!this.#asked.delete(piece)) return;
+    this.#pieces.set(piece, bytes);
+    this.#heldBytes += bytes.length;
   }
 
   dropPayload(): void {
     this.#pieces.clear();
     this.#asked.clear();
+    this.#heldBytes = 0;
+    this.wants = false;
   }
 
   get heldBytes(): number {
-    return this.#pieces.size * READ_PIECE_BYTES;
+    return this.#heldBytes;
   }
-
-  #ask(): void {
-    this.#done.removeRange(this.total - 1, this.total);
-    this.#lost.addRange(this.total - 1, this.total);
+  /** Bytes at hand, and those that will be. */
+  get claimedBytes(): number {
+    return this.#heldBytes + this.#asked.size * READ_PIECE_BYTES;
   }
 
   #ahead(): number {
     return Math.max(0, this.#onDiskBytes + TRANSFER_AHEAD_BYTES - this.nextOffset);
   }
 
+  #isDone(piece: number): boolean {
+    const from = piece * READ_PIECE_BYTES;
+    return this.#done.covers(from, Math.min(this.total, from + READ_PIECE_BYTES));
+  }
+
   #dropPieces(): void {
-    for (const piece of this.#pieces.keys()) {
-      const from = piece * READ_PIECE_BYTES;
-      const to = Math.min(this.total, from + READ_PIECE_BYTES);
-      if (this.#done.covers(from, to)) this.#pieces.delete(piece);
+    for (const [piece, bytes] of this.#pieces) {
+      if (!this.#isDone(piece)) continue;
+      this.#pieces.delete(piece);
+      this.#heldBytes -= bytes.length;
     }
   }
 }

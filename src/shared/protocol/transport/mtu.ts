@@ -1,7 +1,7 @@
 // Which size of datagrams a path carries, found with probes: DPLPMTUD, RFC 8899, over UDP payload
-// bytes. Begins at a size that every path takes, tries likely sizes first, halves the rest, looks
-// again every ten minutes. Falls back when large packets vanish and small ones arrive. Belongs to a
-// path.
+// bytes. Begins at a size that nearly every path takes, tries likely sizes first, halves the rest,
+// looks again every ten minutes. Falls back when large packets vanish and small ones arrive, below the
+// size that was taken for granted if need be. Belongs to a path.
 //
 // A kernel that learned of a narrow hop may cut our datagrams up itself (Linux without a DF option,
 // which Node cannot set). So a size that was lost once and then passes must pass three times
@@ -10,9 +10,12 @@
 import { assert } from "../../base/assert.js";
 import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
 import { DATAGRAM_BYTES_MAX } from "../constants.js";
+import { BlackHole } from "./black-hole.js";
 
 /** Size that is taken for granted, bytes. Source: RFC 9000 §14; IPv6 carries 1,280 everywhere. */
 export const MTU_BASE_BYTES = 1_200;
+/** Size that is left when even that vanishes, bytes: 576 of IPv4 less its headers. RFC 1122 §3.3.3. */
+export const MTU_FLOOR_BYTES = 548;
 /** Largest size that is looked for unless configured, bytes: Ethernet less IPv6 and UDP headers. */
 export const MTU_SEARCH_MAX_BYTES = 1_452;
 /**
@@ -20,7 +23,7 @@ export const MTU_SEARCH_MAX_BYTES = 1_452;
  * loopback.
  */
 const LIKELY_BYTES: readonly number[] = [
-  1_232, 1_280, 1_380, 1_420, 1_452, 1_472, 4_052, 8_952, 16_332, 32_716, 65_507,
+  1_200, 1_232, 1_280, 1_380, 1_420, 1_452, 1_472, 4_052, 8_952, 16_332, 32_716, 65_507,
 ];
 /** Two sizes nearer than this are not worth a probe, bytes. Source: quinn's default. */
 const STEP_MIN_BYTES = 20;
@@ -34,6 +37,8 @@ const RAISE_NS = 600 * NS_PER_SECOND;
 const REST_NS = 60 * NS_PER_SECOND;
 /** Losses of large packets, none of that size acknowledged between, that make a black hole. */
 const BLACK_HOLE_LOSSES = 3;
+/** The same for packets of the size that is taken for granted: few paths are so narrow, many lose. */
+const NARROW_LOSSES = 6;
 
 export interface MtuOptions {
   /** Largest datagram that both ends take, bytes. */
@@ -46,6 +51,8 @@ export class PathMtu {
   #pinned: boolean;
   #bytesMax: number;
   #bytes: number;
+  /** Size to fall back to, bytes. */
+  #base = MTU_BASE_BYTES;
   /** Largest size that may still pass; shrinks while a search goes on. */
   #ceiling: number;
   /** Smallest size that ever lost a probe on this path since the last raise; Infinity: none. */
@@ -57,9 +64,8 @@ export class PathMtu {
   #outstanding = false;
   #failures = 0;
   #confirmations = 0;
-  /** Losses in which every packet was large, running, and the smallest size among them. */
-  #suspicions = 0;
-  #suspectBytes = Number.POSITIVE_INFINITY;
+  readonly #large = new BlackHole(MTU_BASE_BYTES, BLACK_HOLE_LOSSES);
+  readonly #narrow = new BlackHole(MTU_FLOOR_BYTES, NARROW_LOSSES);
   #lostBytesMin = Number.POSITIVE_INFINITY;
   #blackHoles = 0;
 
@@ -110,7 +116,9 @@ export class PathMtu {
       if (this.#confirmations < CONFIRMATIONS) return;
     }
     this.#bytes = bytes;
-    this.#suspicions = 0;
+    if (bytes >= MTU_BASE_BYTES) this.#base = MTU_BASE_BYTES;
+    this.#large.clear();
+    this.#narrow.clear();
     this.#again = 0;
     this.#settle(now);
   }
@@ -133,9 +141,8 @@ export class PathMtu {
 
   /** A packet that was no probe arrived. */
   handleAcked(bytes: number): void {
-    if (bytes < this.#suspectBytes) return;
-    this.#suspicions = 0;
-    this.#suspectBytes = Number.POSITIVE_INFINITY;
+    this.#large.handleAcked(bytes);
+    this.#narrow.handleAcked(bytes);
   }
 
   /** A packet that was no probe was lost; handleLossesEnd closes the losses of one moment. */
@@ -147,11 +154,11 @@ export class PathMtu {
   handleLossesEnd(now: Nanoseconds): boolean {
     const bytes = this.#lostBytesMin;
     this.#lostBytesMin = Number.POSITIVE_INFINITY;
-    // Where small ones are lost as well, or nothing is, there is no black hole for large ones.
-    if (this.#pinned || bytes <= MTU_BASE_BYTES || bytes > this.#bytes) return false;
-    this.#suspicions += 1;
-    this.#suspectBytes = Math.min(this.#suspectBytes, bytes);
-    if (this.#suspicions < BLACK_HOLE_LOSSES) return false;
+    if (this.#pinned || bytes > this.#bytes) return false;
+    const isNarrow = this.#narrow.handleLosses(bytes);
+    const isLarge = this.#large.handleLosses(bytes);
+    if (!isNarrow && !isLarge) return false;
+    if (isNarrow) this.#base = MTU_FLOOR_BYTES;
     this.#blackHoles += 1;
     this.#fall();
     this.#resumeAt = nanoseconds(now + REST_NS);
@@ -219,11 +226,11 @@ export class PathMtu {
   }
 
   #fall(): void {
-    this.#bytes = this.#pinned ? this.#bytes : MTU_BASE_BYTES;
+    this.#bytes = this.#pinned ? this.#bytes : this.#base;
     this.#ceiling = this.#bytesMax;
     this.#again = 0;
-    this.#suspicions = 0;
-    this.#suspectBytes = Number.POSITIVE_INFINITY;
+    this.#large.clear();
+    this.#narrow.clear();
     this.#target = 0;
     this.#outstanding = false;
     this.#failures = 0;

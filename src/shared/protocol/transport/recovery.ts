@@ -137,6 +137,7 @@ export class Recovery {
 
   /** The peer moved: what is under way no longer says anything of the path that is used now. */
   handlePath(path: TransportPath): void {
+    if (path === this.#path) return;
     for (let c = this.#sent.head; c < this.#sent.next; c++) {
       if (this.#sent.state(c) !== STATE.outstanding) continue;
       const flags = this.#sent.flags(c);

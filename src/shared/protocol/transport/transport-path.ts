@@ -4,7 +4,7 @@
 
 import { type Nanoseconds, nanoseconds } from "../../base/units.js";
 import { type CongestionControl, NewReno } from "./congestion.js";
-import { MTU_BASE_BYTES, type MtuOptions, PathMtu } from "./mtu.js";
+import { MTU_FLOOR_BYTES, type MtuOptions, PathMtu } from "./mtu.js";
 import { RoundTrip } from "./round-trip.js";
 import { PACKET } from "./sent-packets.js";
 import { TransportPacer } from "./transport-pacer.js";
@@ -78,7 +78,7 @@ export class TransportPath {
    * only a small one draws the ACK by which the large ones are found lost.
    */
   get timeoutProbeBytes(): number {
-    return Math.min(this.#datagramBytes, MTU_BASE_BYTES);
+    return Math.min(this.#datagramBytes, MTU_FLOOR_BYTES);
   }
 
   /** There was room and nothing to send: what is acknowledged now does not widen the window. */

@@ -8,14 +8,16 @@ const SPAN_MS = 10_000;
 export class Reporter {
   readonly #post: (sentence: string) => void;
   readonly #now: () => number;
+  readonly #what: string;
   #spanEndsAt = Number.NEGATIVE_INFINITY;
   #passed = 0;
   #held = 0;
 
-  /** `now`: monotonic ms. */
-  constructor(post: (sentence: string) => void, now: () => number) {
+  /** `now`: monotonic ms. `what`: "events of" these are counted once too many were said. */
+  constructor(post: (sentence: string) => void, now: () => number, what = "the store") {
     this.#post = post;
     this.#now = now;
+    this.#what = what;
   }
 
   report(sentence: string): void {
@@ -36,7 +38,7 @@ export class Reporter {
   #turn(): void {
     const now = this.#now();
     if (now < this.#spanEndsAt) return;
-    if (this.#held > 0) this.#post(`${this.#held} more events of the store in the last 10 s`);
+    if (this.#held > 0) this.#post(`${this.#held} more events of ${this.#what} in the last 10 s`);
     this.#spanEndsAt = now + SPAN_MS;
     this.#passed = 0;
     this.#held = 0;

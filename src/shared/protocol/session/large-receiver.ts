@@ -1,0 +1,179 @@
+// Messages from one session peer that are too large for memory: their pieces go to the store as they
+// come, each once, and the last one asks it to make a row of them. What is dropped on the way is asked
+// for again with HAVE.
+
+import type { Admission } from "./admission.js";
+import type { DeliveryDraft } from "./delivery-draft.js";
+import type { IncomingFiles } from "./incoming-files.js";
+import type { IncomingStreams } from "./incoming-streams.js";
+import type { LargeIn } from "./large-in.js";
+import type { MessageFrame } from "./message-frame.js";
+import { type Arrival, DELIVERED, type DeliveredRecord, type DeliverySink } from "./ports.js";
+import { CLOSING, type Closing, REFUSAL } from "./reasons.js";
+import { idsInto, PAYLOAD_OFFSET_BYTES } from "./reassembly.js";
+import type { StreamIn } from "./stream-in.js";
+
+export class LargeReceiver {
+  readonly #files: IncomingFiles;
+  readonly #admission: Admission;
+  readonly #streams: IncomingStreams;
+  readonly #draft: DeliveryDraft;
+
+  constructor(options: {
+    readonly files: IncomingFiles;
+    readonly admission: Admission;
+    readonly streams: IncomingStreams;
+    readonly draft: DeliveryDraft;
+  }) {
+    this.#files = options.files;
+    this.#admission = options.admission;
+    this.#streams = options.streams;
+    this.#draft = options.draft;
+  }
+
+  /** A piece. A reason closes the session. */
+  piece(
+    frame: MessageFrame,
+    stream: StreamIn | undefined,
+    arrival: Arrival,
+    sink: DeliverySink,
+  ): Closing | undefined {
+    const { number, offset, length } = frame;
+    if (!frame.fragmented) return CLOSING.frame;
+    const isStored = this.#admission.numbers.isStored(number);
+    // Of what is stored only that is answered which asks for the receipt.
+    if (isStored && offset !== 0 && offset + length !== frame.total) return undefined;
+    const large = this.#fileFor(frame, stream, sink);
+    if (large === undefined || large.finishing) return undefined;
+    if (!large.handed.covers(offset, offset + length)) {
+      this.#draft.ofFrame(frame, stream, arrival).ofFile(large);
+      if (!sink.piece(this.#draft)) {
+        this.#giveUp(large, frame);
+        return undefined;
+      }
+      // Its packet is acknowledged, so only HAVE brings it back.
+      if (!large.handed.addRange(offset, offset + length)) large.fallBack();
+    }
+    return large.complete ? this.#completed(large, frame, stream, arrival, sink) : undefined;
+  }
+
+  /** What the store says of a large message, whatever boot it began in. */
+  handleDelivered(large: LargeIn, record: DeliveredRecord): void {
+    switch (record.outcome) {
+      case DELIVERED.spooled:
+        large.spooled(record.offset, record.payloadLength);
+        return;
+      case DELIVERED.inserted:
+      case DELIVERED.known:
+      case DELIVERED.conflict:
+        this.#files.end(large);
+        return;
+      case DELIVERED.quota:
+      case DELIVERED.held:
+        large.fallBack();
+        this.#files.number(large, 0);
+        return;
+      default:
+        // The file may be gone with what was said to be in it: all of it comes again.
+        large.startOver();
+        this.#files.number(large, 0);
+    }
+  }
+
+  /** Every number below is settled: what is unfinished of them will not be asked for. */
+  settle(below: number, sink: DeliverySink): void {
+    if (this.#files.size === 0) return;
+    for (const large of [...this.#files.all()]) {
+      if (large.number !== 0 && large.number < below && !large.finishing) this.#drop(large, sink);
+    }
+  }
+
+  /** What an earlier run, or another session, left of a message goes on under the number it has now. */
+  #fileFor(
+    frame: MessageFrame,
+    stream: StreamIn | undefined,
+    sink: DeliverySink,
+  ): LargeIn | undefined {
+    const { number } = frame;
+    const { numbers } = this.#admission;
+    let large = this.#files.of(frame);
+    if (large !== undefined && !this.#files.fits(large, frame)) {
+      this.#drop(large, sink);
+      large = undefined;
+    }
+    if (large?.number === number) return large;
+    if (stream?.passed(frame.sequence) === true && !numbers.isStored(number)) return undefined;
+    if (numbers.isPending(number)) return undefined;
+    if (large === undefined && this.#files.full) {
+      const unclaimed = this.#files.unclaimed();
+      if (unclaimed === undefined) {
+        this.#admission.refuse(frame, REFUSAL.memory);
+        return undefined;
+      }
+      this.#drop(unclaimed, sink);
+    }
+    if (!this.#admission.begin(frame)) return undefined;
+    if (large === undefined) large = this.#files.begin(frame);
+    // Its sender may not have heard of what is here: without that it stops short of it.
+    else large.tell ||= large.onDisk.size > 0;
+    this.#release(large);
+    this.#files.number(large, number);
+    large.stream = stream;
+    large.sequence = frame.sequence;
+    return large;
+  }
+
+  #completed(
+    large: LargeIn,
+    frame: MessageFrame,
+    stream: StreamIn | undefined,
+    arrival: Arrival,
+    sink: DeliverySink,
+  ): Closing | undefined {
+    const { number, sequence, messageFlags } = frame;
+    if (stream !== undefined && !stream.passed(sequence)) {
+      if (this.#streams.has(number)) return undefined;
+      const bytes = new Uint8Array(PAYLOAD_OFFSET_BYTES);
+      idsInto(frame, bytes);
+      const { address, port, sentWallNs } = arrival;
+      return this.#streams.wait(stream, {
+        number,
+        sequence,
+        flags: messageFlags,
+        bytes,
+        large,
+        arrival: { address, port, sentWallNs },
+      });
+    }
+    if (stream !== undefined && !this.#admission.numbers.isStored(number)) {
+      // Its sender gave it up, and the stream is past it.
+      this.#drop(large, sink);
+      return undefined;
+    }
+    this.#draft.ofFrame(frame, stream, arrival);
+    large.finishing = sink.piece(this.#draft.finishing(large));
+    if (!large.finishing) this.#giveUp(large, frame);
+    return undefined;
+  }
+
+  /** The store has no room: its sender waits a while, then goes on with what is on disk. */
+  #giveUp(large: LargeIn, frame: MessageFrame): void {
+    this.#streams.drop(large.number);
+    this.#files.number(large, 0);
+    large.fallBack();
+    this.#admission.giveUp(frame, REFUSAL.busy);
+  }
+
+  #drop(large: LargeIn, sink: DeliverySink): void {
+    this.#release(large);
+    this.#files.end(large);
+    sink.drop(this.#draft.peer, large.messageId);
+  }
+
+  /** The number under which it came is not under way any more. */
+  #release(large: LargeIn): void {
+    if (large.number === 0) return;
+    this.#streams.drop(large.number);
+    this.#admission.numbers.end(large.number, false);
+  }
+}
