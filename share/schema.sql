@@ -133,7 +133,7 @@ CREATE TABLE stream_gaps (
   noticed_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f','now'))
 );
 
--- What the daemon must know after a crash. sealed_until: the last stamp that it may have used, ns.
+-- What the daemon must know after a crash. sealed_stamps: spans of stamps that it may have used, ns.
 CREATE TABLE meta (
   key TEXT NOT NULL PRIMARY KEY,
   value

@@ -124,7 +124,7 @@ export function identityFile(
   return { name: name ?? IDENTITY_FILE_NAME, places, isNamed: name !== undefined };
 }
 
-/** Every file that the tables name for a key, where it is looked for now. */
+/** Every file that the tables name for a key, at the place where it is looked for. */
 function keyFilesOf(
   sources: Sources,
   places: SecretPlaces,

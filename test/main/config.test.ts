@@ -63,6 +63,7 @@ test("with a secret and nothing else all settings have their defaults", (t) => {
     logLevel: "warn",
     peers: [],
     identities: undefined,
+    keyFiles: [],
     secretOrigin: "environment",
     file: undefined,
     warnings: [],

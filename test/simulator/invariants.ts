@@ -3,9 +3,9 @@
 
 import { NONCE_BYTES } from "../../src/shared/protocol/constants.js";
 import type { SimProcess } from "./host.js";
-import { Violation } from "./violation.js";
 import type { Machine } from "./machine.js";
 import { isWorked } from "./tables.js";
+import { Violation } from "./violation.js";
 
 /** Inputs of one host at one instant: more, and it spins. */
 const INPUTS_AT_ONCE_MAX = 5_000;

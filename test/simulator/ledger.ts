@@ -3,7 +3,6 @@
 
 import { blake2b256 } from "../../src/workers/aead.js";
 import type { HostClock } from "./clocks.js";
-import { Violation } from "./violation.js";
 import { expiryOf, type StoreWitness } from "./store-jobs.js";
 import { StreamLedger } from "./stream-ledger.js";
 import {
@@ -14,7 +13,7 @@ import {
   type OutboundRow,
   type Tables,
 } from "./tables.js";
-
+import { Violation } from "./violation.js";
 
 const BRIEF_CHARACTERS = 512;
 
@@ -125,10 +124,7 @@ export class Ledger {
   }
 
   /** A row that is still to go, at a host that answers for it, and whose time has come. */
-  openRow(
-    excused: (account: Account) => boolean,
-    hostileToo = false,
-  ): OutboundRow | undefined {
+  openRow(excused: (account: Account) => boolean, hostileToo = false): OutboundRow | undefined {
     for (const account of this.#accounts()) {
       if (account.isClone || excused(account)) continue;
       const { tables, wallNs } = account;
@@ -209,7 +205,9 @@ export class Ledger {
     );
     const holds = answerable.some(
       ({ held, lost, settledAway, tables }) =>
-        lost.has(key) || settledAway.has(key) || (held.get(key) ?? Number.POSITIVE_INFINITY) <= tables.layers.synced,
+        lost.has(key) ||
+        settledAway.has(key) ||
+        (held.get(key) ?? Number.POSITIVE_INFINITY) <= tables.layers.synced,
     );
     if (holds) return;
     throw new Violation(

@@ -254,14 +254,12 @@ export class Machine implements Account {
 
   /** A datagram arrived; the kernel keeps it while the process sleeps. */
   receive(input: Extract<HostInput, { kind: "datagram" }>): void {
-    if (!this.up) return;
-    if (this.#around.now() >= this.#suspendedUntil) {
-      this.input(input);
-      return;
-    }
-    this.#later(this.lives, this.#suspendedUntil, "datagram kept", input.bytes.length, () =>
-      this.input(input),
-    );
+    this.#whenAwake("datagram kept", input.bytes.length, input);
+  }
+
+  /** The process turns against its peers, once it is awake. */
+  turnHostile(input: Extract<HostInput, { kind: "mangle" }>): void {
+    this.#whenAwake("hostile later", input.packets, input);
   }
 
   input(input: HostInput): void {
@@ -282,6 +280,12 @@ export class Machine implements Account {
       this.#timerAt = Number.POSITIVE_INFINITY;
       this.input({ kind: "timer" });
     });
+  }
+
+  #whenAwake(kind: string, detail: number, input: HostInput): void {
+    if (!this.up) return;
+    if (this.#around.now() >= this.#suspendedUntil) this.input(input);
+    else this.#later(this.lives, this.#suspendedUntil, kind, detail, () => this.input(input));
   }
 
   #later(life: number, at: number, kind: string, detail: number, run: () => void): void {

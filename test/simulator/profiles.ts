@@ -57,17 +57,23 @@ export function drawSetting(seed: number, protocol: Setting["protocol"]): Settin
     keys: draws.chance(0.5) && protocol === "classic" ? "shared" : "pairs",
     crypto: draws.below(REAL_CRYPTO_RUNS) === 0 ? "real" : "symbolic",
     fuzzedOrder: draws.chance(0.25),
-    spanNs: (isLong
-      ? draws.between(200, 600)
-      : name === "races"
-        ? draws.between(2, 20)
-        : long ? draws.between(60, 900) : draws.between(10, 120)) * SECOND_NS,
+    spanNs:
+      (isLong
+        ? draws.between(200, 600)
+        : name === "races"
+          ? draws.between(2, 20)
+          : long
+            ? draws.between(60, 900)
+            : draws.between(10, 120)) * SECOND_NS,
     driftPpmMax: 200,
     network: {
       ...CALM_NETWORK,
-      lossShare: name === "rekeys" || name === "roaming" || name === "resumes"
-        ? draws.uniform() / 5
-        : has("loss", 0.5) ? draws.uniform() / 2 : 0,
+      lossShare:
+        name === "rekeys" || name === "roaming" || name === "resumes"
+          ? draws.uniform() / 5
+          : has("loss", 0.5)
+            ? draws.uniform() / 2
+            : 0,
       copyShare: has("copies", 0.5) ? draws.uniform() / 5 : 0,
       flipShare: has("damage", 0.4) ? draws.uniform() / 10 : 0,
       cutShare: has("damage", 0.4) ? draws.uniform() / 20 : 0,
@@ -87,9 +93,10 @@ export function drawSetting(seed: number, protocol: Setting["protocol"]): Settin
       has("store", 0.4) || has("owners", 0.4) ? Math.floor(draws.exponential(0.02) * SECOND_NS) : 0,
     cryptoDelayNs: draws.chance(0.3) ? draws.between(1, 20_000) * 1_000 : 20_000,
     creditMessages: draws.chance(0.2) ? draws.between(4, 40) : 16_384,
-    quotaBytes: has("store", 0.2) && draws.chance(0.3)
-      ? draws.between(1_000, 50_000)
-      : Number.MAX_SAFE_INTEGER,
+    quotaBytes:
+      has("store", 0.2) && draws.chance(0.3)
+        ? draws.between(1_000, 50_000)
+        : Number.MAX_SAFE_INTEGER,
     creditBytes: draws.chance(0.2) ? CREDIT_BYTES_MIN : CREDIT_BYTES_MAX,
   };
 }
@@ -275,7 +282,10 @@ const ATTACKS: readonly Attack[] = [
   ...(["reflect", "reflect", "redirect", "garbage"] as const),
 ];
 
-export function drawAttack(draws: Prng, { hosts }: Setting): Extract<Fault, { readonly kind: "attack" }> {
+export function drawAttack(
+  draws: Prng,
+  { hosts }: Setting,
+): Extract<Fault, { readonly kind: "attack" }> {
   return {
     kind: "attack",
     what: draws.pick(ATTACKS),

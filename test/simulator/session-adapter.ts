@@ -7,7 +7,6 @@ import type { SlabTable } from "../../src/shared/runtime/slab.js";
 import { NOISE_PRIMITIVES } from "../../src/workers/noise-primitives.js";
 import { SessionWork } from "../../src/workers/session-work.js";
 import type { Birth, SimProcess } from "./host.js";
-import { Violation } from "./violation.js";
 import { type HostPlants, NO_HOST_PLANTS, type Plant } from "./plants.js";
 import { Prng } from "./prng.js";
 import type { ProtocolAdapter } from "./protocol-adapter.js";
@@ -15,6 +14,7 @@ import type { Scenario, Setting } from "./scenario.js";
 import { SessionHost, type SimPeer } from "./session-host.js";
 import { SessionVault } from "./session-vault.js";
 import { hintKeyOf, type SessionCrypto, SymbolicSessionWork } from "./symbolic-session.js";
+import { Violation } from "./violation.js";
 
 const MESSAGE_BYTES_MAX = 4 * 1_024 * 1_024;
 
@@ -166,9 +166,7 @@ const configOf = (
   publicKey: publicKeyOf(identity),
   nextPublicKey: undefined,
   previousPublicKey: undefined,
-  ring: [
-    { role: "current", name: "00", own: "current", peer: "current", secret: undefined },
-  ],
+  ring: [{ role: "current", name: "00", own: "current", peer: "current", secret: undefined }],
   hasSecret: false,
   places: [],
   mtuBytes: undefined,
@@ -176,4 +174,3 @@ const configOf = (
   keepaliveSeconds: undefined,
   limits: { messageBytesMax: MESSAGE_BYTES_MAX, creditMessages, creditBytes },
 });
-

@@ -16,10 +16,19 @@ import { sessionDigest } from "../../src/workers/session-digest.js";
 import type { StorePlants } from "./plants.js";
 import { digest16Hex, isWhole } from "./spool-model.js";
 import type { StoreWitness } from "./store-jobs.js";
-import { type Came, gapKey, idKey, type InboundRow, type Tables, type Tombstone } from "./tables.js";
+import {
+  type Came,
+  gapKey,
+  type InboundRow,
+  idKey,
+  type Tables,
+  type Tombstone,
+} from "./tables.js";
 
 /** What has to be done before a delivery goes on: work in a transaction, synced; or a sync of files. */
-export type Step = { readonly kind: "transaction"; readonly work: () => void } | { readonly kind: "files" };
+export type Step =
+  | { readonly kind: "transaction"; readonly work: () => void }
+  | { readonly kind: "files" };
 
 /** Thrown into a delivery in place of a step: the store halts. */
 export class StoreHalted extends Error {
@@ -323,8 +332,7 @@ export class SessionDeliveries {
   #continues(record: DeliveryBatchReader): boolean {
     const file = this.#tables.spool.find(record.scope, idOf(record));
     return (
-      file?.total === record.total &&
-      file.digest16 === digest16Hex(record.bytes, record.digest16At)
+      file?.total === record.total && file.digest16 === digest16Hex(record.bytes, record.digest16At)
     );
   }
 
@@ -401,7 +409,11 @@ const textOf = (payload: Uint8Array): string => Buffer.from(payload).toString("l
 
 function headOf(record: DeliveryBatchReader): Head {
   const { number, stream, sequence, scope } = record;
-  return { scope, messageId: idOf(record), came: { boot: bootOf(record), number, stream, sequence } };
+  return {
+    scope,
+    messageId: idOf(record),
+    came: { boot: bootOf(record), number, stream, sequence },
+  };
 }
 
 function digestInto(into: Uint8Array, record: DeliveryBatchReader, payload: Uint8Array): void {

@@ -1,6 +1,9 @@
 // Bugs of sessions to be planted: switches of the models, or methods of the real core and of the real
 // crypto worker that are replaced while a run lasts.
 
+import { nanoseconds } from "../../src/shared/base/units.js";
+import { wordAt } from "../../src/shared/protocol/keyed-hash.js";
+import { MESSAGE_DIGEST_BYTES } from "../../src/shared/protocol/session/limits.js";
 import { Outgoing } from "../../src/shared/protocol/session/outgoing.js";
 import { OutgoingStream } from "../../src/shared/protocol/session/outgoing-stream.js";
 import { Receiver } from "../../src/shared/protocol/session/receiver.js";
@@ -10,9 +13,6 @@ import type { Session } from "../../src/shared/protocol/session/session.js";
 import { SessionPeer } from "../../src/shared/protocol/session/session-peer.js";
 import { SessionSet } from "../../src/shared/protocol/session/session-set.js";
 import { SettledNumbers } from "../../src/shared/protocol/session/settled-numbers.js";
-import { MESSAGE_DIGEST_BYTES } from "../../src/shared/protocol/session/limits.js";
-import { nanoseconds } from "../../src/shared/base/units.js";
-import { wordAt } from "../../src/shared/protocol/keyed-hash.js";
 import { HandshakeWork } from "../../src/workers/handshake-work.js";
 import { HeldStreams } from "../../src/workers/held-streams.js";
 import type { Plant } from "./plants.js";
@@ -186,7 +186,13 @@ function takeAnyReceipt(): () => void {
         return handleReceipt.call(this, now, number, low, high);
       }
       const at = slot * MESSAGE_DIGEST_BYTES;
-      return handleReceipt.call(this, now, number, wordAt(out.digests, at), wordAt(out.digests, at + 4));
+      return handleReceipt.call(
+        this,
+        now,
+        number,
+        wordAt(out.digests, at),
+        wordAt(out.digests, at + 4),
+      );
     },
   );
   return () => {

@@ -1,9 +1,9 @@
 // From a failing run to a short one: fewer decisions of fate, then fewer steps of the owners, as long as
 // the same invariant fails. Halves are left out first, then quarters, down to single entries.
 
-import type { Violation } from "./violation.js";
 import type { Decision, Scenario, Step } from "./scenario.js";
 import type { RunResult } from "./simulation.js";
+import type { Violation } from "./violation.js";
 
 export interface Shrunk {
   readonly scenario: Scenario;

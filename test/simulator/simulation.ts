@@ -7,7 +7,6 @@ import { Faults } from "./faults.js";
 import type { HostOutputs } from "./host.js";
 import { Watch } from "./invariants.js";
 import { type Account, Ledger } from "./ledger.js";
-import { Violation } from "./violation.js";
 import { Machine } from "./machine.js";
 import { addressOf, HOSTS_MAX, Network, PORT_OF_HOSTS } from "./network.js";
 import type { Plant } from "./plants.js";
@@ -18,6 +17,7 @@ import type { Decision, Fault, Scenario, Setting, Step } from "./scenario.js";
 import { StoreModel } from "./store-model.js";
 import type { OutboundRow } from "./tables.js";
 import { lineOf, Trace } from "./trace.js";
+import { Violation } from "./violation.js";
 import { applyStep, drawSteps } from "./workload.js";
 
 /** Longest wait between two tries, three times, and two round trips. Source: figure B2. */
@@ -300,7 +300,7 @@ class Simulation {
       case "hostile": {
         if (machine === undefined) return;
         this.#ledger.hostile.add(machine.identity);
-        machine.input({ ...fault, kind: "mangle" });
+        machine.turnHostile({ ...fault, kind: "mangle" });
         return;
       }
       case "rebind":
@@ -368,9 +368,7 @@ class Simulation {
               witness: this.#ledger.witness(of),
               plants: plant?.store ?? {},
               quotaBytes: () =>
-                this.#faults.frozen
-                  ? Number.POSITIVE_INFINITY
-                  : this.#scenario.setting.quotaBytes,
+                this.#faults.frozen ? Number.POSITIVE_INFINITY : this.#scenario.setting.quotaBytes,
               nowMs: () => of.wallMs,
               freshId: () => this.#freshId(of.wallMs),
             },

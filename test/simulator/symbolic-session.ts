@@ -19,7 +19,7 @@ import {
   putAnswer,
   takeJob,
 } from "../../src/workers/handshake-job.js";
-import { NO_HOST_PLANTS, type HostPlants } from "./plants.js";
+import { type HostPlants, NO_HOST_PLANTS } from "./plants.js";
 import type { Prng } from "./prng.js";
 import type { Greeting, SessionVault } from "./session-vault.js";
 
@@ -111,7 +111,12 @@ export class SymbolicSessionWork implements SessionCrypto {
     }
   }
 
-  #packet({ words, bytes }: SlabTable, word: number, key: number | undefined, seals: boolean): void {
+  #packet(
+    { words, bytes }: SlabTable,
+    word: number,
+    key: number | undefined,
+    seals: boolean,
+  ): void {
     if (key === undefined) {
       words[word] = seals ? SESSION_OUTCOME.unsealedPacket : SESSION_OUTCOME.unopenedPacket;
       return;
@@ -266,7 +271,10 @@ export class SymbolicSessionWork implements SessionCrypto {
   }
 
   #install(keySlot: number, session: number, initiator: boolean): void {
-    const [sealKey, openKey] = [session * 2 + (initiator ? 0 : 1), session * 2 + (initiator ? 1 : 0)];
+    const [sealKey, openKey] = [
+      session * 2 + (initiator ? 0 : 1),
+      session * 2 + (initiator ? 1 : 0),
+    ];
     this.#slots.set(keySlot, { session, sealKey, openKey });
   }
 
@@ -275,10 +283,7 @@ export class SymbolicSessionWork implements SessionCrypto {
   #greetingOf(
     { peer, id, stampHigh, stampLow, input }: HandshakeJob,
     type: 1 | 2,
-  ): Pick<
-    Greeting,
-    "type" | "from" | "to" | "sessionId" | "stampHigh" | "stampLow" | "payload"
-  > {
+  ): Pick<Greeting, "type" | "from" | "to" | "sessionId" | "stampHigh" | "stampLow" | "payload"> {
     const { identity, peers } = this.#options;
     const to = peers[peer] ?? -1;
     const payload = Uint8Array.from(input);

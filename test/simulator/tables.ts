@@ -116,9 +116,7 @@ export class Tables {
 
   // --- Owners -------------------------------------------------------------------------------------
 
-  enqueue(
-    row: Omit<OutboundRow, "id" | "state" | "retries" | "generation" | "lastError">,
-  ): number {
+  enqueue(row: Omit<OutboundRow, "id" | "state" | "retries" | "generation" | "lastError">): number {
     const id = this.sequence("outbound");
     this.putOutbound({
       ...row,

@@ -11,10 +11,13 @@ import { Refusals } from "./refusals.js";
 /** Waits that refusals for a while ask for, s. */
 const RETRY_SECONDS = 1;
 const RETRY_FULL_SECONDS = 10;
+/** Messages that are remembered as turned away for want of memory. */
+const TURNED_AWAY_MAX = 16_384;
 
 export class Admission {
   readonly numbers = new IncomingNumbers();
   readonly refusals = new Refusals();
+  readonly #turnedAway = new Set<number>();
 
   /** A message begins; one whose number cannot be remembered is refused for a while. */
   begin(frame: MessageFrame): boolean {
@@ -27,6 +30,25 @@ export class Admission {
   giveUp(frame: MessageFrame, reason: number): void {
     this.numbers.end(frame.number, false);
     this.refuse(frame, reason);
+  }
+
+  /** The same for want of memory: what is under way of its pieces must not take some after all. */
+  turnAway(frame: MessageFrame): void {
+    this.giveUp(frame, REFUSAL.memory);
+    if (this.#turnedAway.size < TURNED_AWAY_MAX) this.#turnedAway.add(frame.number);
+  }
+
+  /** Whether a message may begin with this piece: one that was turned away comes from the start. */
+  comesBack(frame: MessageFrame): boolean {
+    if (frame.offset !== 0) return !this.#turnedAway.has(frame.number);
+    this.#turnedAway.delete(frame.number);
+    return true;
+  }
+
+  /** Numbers below are settled. */
+  settle(below: number): void {
+    this.numbers.settle(below);
+    for (const number of this.#turnedAway) if (number < below) this.#turnedAway.delete(number);
   }
 
   refuse(frame: MessageFrame, reason: number): void {
@@ -47,6 +69,7 @@ export class Admission {
   restart(): void {
     this.numbers.restart();
     this.refusals.clear();
+    this.#turnedAway.clear();
   }
 }
 

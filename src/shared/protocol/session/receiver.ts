@@ -135,7 +135,7 @@ export class Receiver {
     this.#streams.settle(before, below);
     for (const number of this.#reassembly.below(below)) this.#drop(number);
     this.#large.settle(below, sink);
-    this.#numbers.settle(below);
+    this.#admission.settle(below);
     this.#settledUntold = below;
     this.#tellSettled(sink);
     return undefined;
@@ -215,17 +215,19 @@ export class Receiver {
     const { number } = frame;
     let partial = this.#reassembly.of(number);
     if (partial === undefined) {
-      if (this.#numbers.isPending(number) || !this.#begins(frame, stream)) return undefined;
-      partial = this.#reassembly.begin(frame);
+      // The receipt of what is stored is on its way until it is acknowledged.
+      if (this.#numbers.isPending(number) || this.#numbers.isStored(number)) return undefined;
+      if (!this.#begins(frame, stream)) return undefined;
+      partial = this.#admission.comesBack(frame) ? this.#reassembly.begin(frame) : undefined;
       if (partial === undefined) {
-        this.#admission.giveUp(frame, REFUSAL.memory);
+        this.#admission.turnAway(frame);
         return undefined;
       }
     }
     if (!partial.fits(frame)) return CLOSING.conflict;
     if (!partial.add(frame)) {
       this.#reassembly.end(number);
-      this.#admission.giveUp(frame, REFUSAL.memory);
+      this.#admission.turnAway(frame);
       return undefined;
     }
     if (!partial.complete) return undefined;
