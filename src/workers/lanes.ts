@@ -51,6 +51,8 @@ export class Destination {
   looks = 0;
   /** By priority class. */
   readonly lanes: readonly Lane[];
+  /** What stands for each of its rows of generation 0 that main answers for. */
+  readonly outUnchanged: Out = { destination: this, generation: 0 };
 
   constructor(key: string, address: string, port: number, limit: number) {
     this.key = key;

@@ -25,8 +25,7 @@ export interface Answer {
 }
 
 /** Bytes of a record in a batch; the writer rounds up alike. */
-export const recordBytes = (payload: Uint8Array): number =>
-  (OUTBOUND_RECORD_HEADER_BYTES + payload.length + 7) & ~7;
+export const recordBytes = (payload: Uint8Array): number => recordBytesOf(payload.length);
 
 /** What a row for a session peer has beside that. */
 export interface ToPeer {
@@ -34,6 +33,10 @@ export interface ToPeer {
   readonly peer: string;
   readonly fields: OutboundSessionFields;
 }
+
+/** Bytes of a record with such a payload. */
+export const recordBytesOf = (payloadLength: number): number =>
+  (OUTBOUND_RECORD_HEADER_BYTES + payloadLength + 7) & ~7;
 
 /** Puts a row into the batch; the caller has counted its room. */
 export function append(
@@ -44,12 +47,8 @@ export function append(
   ticket: number,
   to: ToPeer | undefined,
 ): void {
-  const { names, writer } = answer;
-  let index = names.get(destination);
-  if (index === undefined) {
-    index = writer.destination(destination.address, destination.port, to?.peer);
-    names.set(destination, index);
-  }
+  const { writer } = answer;
+  const index = indexOf(answer, destination, to?.peer);
   const { expiresAt, generation, retries, released, priority } = row;
   const record = {
     rowId,
@@ -63,4 +62,18 @@ export function append(
   };
   const appended = writer.append(record, row.id, row.payload, to?.fields);
   assert(appended, "the room of a batch is counted before rows are taken for it");
+}
+
+/** Where the batch names a destination, which is there once. `peer`: public key in base64. */
+export function indexOf(
+  { names, writer }: Answer,
+  destination: Destination,
+  peer: string | undefined,
+): number {
+  let index = names.get(destination);
+  if (index === undefined) {
+    index = writer.destination(destination.address, destination.port, peer);
+    names.set(destination, index);
+  }
+  return index;
 }

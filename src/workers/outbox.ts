@@ -13,6 +13,7 @@ import { Discovery } from "./discovery.js";
 import { type Destination, isAddressable, type Lane, Lanes } from "./lanes.js";
 import { type Answer, append, type Order, recordBytes } from "./lease-answer.js";
 import { type Circumstances, judge, type RawRow } from "./outbound-row.js";
+import { PlainRows } from "./plain-rows.js";
 import { RowReader } from "./row-reader.js";
 import { RowWriter, type Sendable } from "./row-writer.js";
 import type { SessionRoutes } from "./session-row.js";
@@ -44,6 +45,7 @@ export interface OutboxOptions {
 
 /** What an attempt changed, so that it can be undone when its transaction fails. */
 interface Attempt {
+  readonly answer: Answer;
   readonly circumstances: Circumstances;
   readonly writing: boolean;
   readonly staged: { readonly lane: Lane; readonly rowId: number; readonly row: Sendable }[];
@@ -63,6 +65,7 @@ export class Outbox {
   readonly #calendar: Calendar;
   readonly #discovery: Discovery;
   readonly #rows: RowReader;
+  readonly #plain: PlainRows;
   readonly #where: Statement;
   readonly #dataVersion: Statement;
   #version: unknown;
@@ -74,6 +77,8 @@ export class Outbox {
   #writesAllowedAt = Number.NEGATIVE_INFINITY;
   /** Record size of late, to read about as many rows as there is room for. */
   #recordBytes = 512;
+  /** Memory that the next batch begins with. */
+  #batchBytes = 16_384;
   #audit: IterableIterator<number> | undefined;
 
   constructor(db: Connection, options: OutboxOptions) {
@@ -94,6 +99,11 @@ export class Outbox {
       delayed: (id, notBefore) => this.#calendar.lookAt(id, notBefore),
     });
     this.#rows = new RowReader(db, options.routes);
+    this.#plain = new PlainRows(db, {
+      lanes: this.lanes,
+      discovery: this.#discovery,
+      routes: options.routes,
+    });
     this.#where = db.prepare("SELECT dst_addr, dst_port FROM outbound_messages WHERE id = ?").raw();
     this.#dataVersion = db.prepare("PRAGMA data_version").pluck();
     this.#version = this.#dataVersion.get();
@@ -155,7 +165,7 @@ export class Outbox {
     this.changed();
     const answer: Answer = {
       order,
-      writer: new OutboundBatchWriter(order.bytesMax),
+      writer: new OutboundBatchWriter(order.bytesMax, this.#batchBytes),
       names: new Map(),
       rowsLeft: order.rowsMax,
       bytesLeft: order.bytesMax,
@@ -172,7 +182,11 @@ export class Outbox {
     }
     if (answer.writer.rows === 0 && gone.length === 0) return undefined;
     this.#order = undefined;
-    return { kind: "leased", batch: answer.writer.take(), gone: Uint32Array.from(gone) };
+    const batch = answer.writer.take();
+    if (batch.rows > 0) this.#recordBytes += (batch.used / batch.rows - this.#recordBytes) / 4;
+    // The next one is probably as large: growing means copying.
+    this.#batchBytes = Math.ceil(batch.used / 4_096 + 1) * 4_096;
+    return { kind: "leased", batch, gone: Uint32Array.from(gone) };
   }
 
   /**
@@ -294,6 +308,7 @@ export class Outbox {
   /** Takes turns until the order is full; hands out only what is committed. */
   #attempt(answer: Answer, writing: boolean): void {
     const attempt: Attempt = {
+      answer,
       circumstances: this.#circumstances(),
       writing,
       staged: [],
@@ -371,6 +386,9 @@ export class Outbox {
     const fitting = Math.ceil(attempt.bytesLeft / this.#recordBytes) + 1;
     const rows = Math.min(TURN_ROWS_MAX, room, attempt.rowsLeft, fitting);
     if (lane.missed.size > 0) return this.#missedRows(attempt, lane, rows, firstFits);
+    const plainMax = Math.min(room, attempt.rowsLeft, fitting);
+    const plain = attempt.writing ? undefined : this.#plain.take(attempt, lane, plainMax);
+    if (plain !== undefined) return plain;
     const found = this.#rows.lane(lane, rows);
     for (const row of found) {
       const handled = this.#handle(attempt, lane, row, firstFits);
@@ -418,9 +436,7 @@ export class Outbox {
       this.#writer.fail(rowId, judged.refused);
       return "done";
     }
-    const bytes = recordBytes(judged.payload);
-    this.#recordBytes += (bytes - this.#recordBytes) / 16;
-    attempt.bytesLeft -= bytes;
+    attempt.bytesLeft -= recordBytes(judged.payload);
     attempt.rowsLeft -= 1;
     attempt.staged.push({ lane, rowId, row: judged });
     this.lanes.lend(rowId, { destination: lane.destination, generation: judged.generation });

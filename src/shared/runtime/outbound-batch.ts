@@ -27,6 +27,7 @@ import type { SessionRow } from "../protocol/session/ports.js";
 
 export const OUTBOUND_RECORD_HEADER_BYTES = 112;
 export const TICKET_NONE = 0xffff_ffff;
+const BYTES_INITIAL = 16_384;
 
 export interface DestinationName {
   /** dst_addr as it stands in the row: an IP address, a host name, or the name of a configured peer. */
@@ -70,6 +71,19 @@ export interface OutboundSessionFields {
   readonly digest: Uint8Array;
 }
 
+/** A row of generation 0, for a session, with nothing but an id and a payload. */
+export interface PlainRow {
+  readonly rowId: number;
+  /** Where the payload lies. */
+  readonly bytes: Uint8Array;
+  readonly payloadAt: number;
+  readonly payloadLength: number;
+  /** 12 bytes. */
+  readonly messageId: Uint8Array;
+  /** 32 bytes. */
+  readonly digest: Uint8Array;
+}
+
 /** Builds one batch. Grows by doubling up to `bytesMax`; `append` says false when the row must wait. */
 export class OutboundBatchWriter {
   readonly #bytesMax: number;
@@ -81,9 +95,10 @@ export class OutboundBatchWriter {
   #streams: string[] = [];
   readonly #streamIndex = new Map<string, number>();
 
-  constructor(bytesMax: number) {
+  /** `bytes`: room to begin with, at most `bytesMax`. */
+  constructor(bytesMax: number, bytes = BYTES_INITIAL) {
     this.#bytesMax = bytesMax;
-    this.#bytes = new Uint8Array(Math.min(bytesMax, 16_384));
+    this.#bytes = new Uint8Array(Math.min(bytesMax, bytes));
     this.#view = new DataView(this.#bytes.buffer);
   }
 
@@ -126,6 +141,30 @@ export class OutboundBatchWriter {
     return true;
   }
 
+  /** Copies a plain row in; false when it must wait. */
+  appendPlain(row: PlainRow, destination: number, expiresAt: number, priority: number): boolean {
+    const { bytes, payloadAt, payloadLength } = row;
+    const need = align8(OUTBOUND_RECORD_HEADER_BYTES + payloadLength);
+    if (this.#used + need > this.#bytesMax && this.#rows > 0) return false;
+    this.#reserve(need);
+    const at = this.#used;
+    const view = this.#view;
+    view.setFloat64(at, row.rowId, true);
+    view.setFloat64(at + 8, expiresAt, true);
+    view.setUint32(at + 16, destination, true);
+    view.setUint32(at + 28, TICKET_NONE, true);
+    this.#bytes.set(row.messageId, at + 32);
+    view.setUint32(at + 44, payloadLength, true);
+    view.setUint32(at + 52, priority, true);
+    view.setUint32(at + 64, payloadLength, true);
+    this.#bytes.set(row.digest, at + 80);
+    const payload = bytes.subarray(payloadAt, payloadAt + payloadLength);
+    this.#bytes.set(payload, at + OUTBOUND_RECORD_HEADER_BYTES);
+    this.#used += need;
+    this.#rows += 1;
+    return true;
+  }
+
   #appendSession(at: number, session: OutboundSessionFields): void {
     const view = this.#view;
     view.setUint32(at + 56, session.flags, true);
@@ -153,7 +192,7 @@ export class OutboundBatchWriter {
       destinations: this.#destinations,
       streams: this.#streams,
     };
-    this.#bytes = new Uint8Array(Math.min(this.#bytesMax, 16_384));
+    this.#bytes = new Uint8Array(Math.min(this.#bytesMax, BYTES_INITIAL));
     this.#view = new DataView(this.#bytes.buffer);
     this.#used = 0;
     this.#rows = 0;
