@@ -18,6 +18,7 @@ import { type WriteFailure, writeFailure } from "../shared/store/sqlite-error.js
 import { timeText } from "../shared/store/text-time.js";
 import { HeldStreams } from "./held-streams.js";
 import { InboundUsage } from "./inbound-usage.js";
+import { PlainInbox } from "./plain-inbox.js";
 import { sessionDigest } from "./session-digest.js";
 import type { SessionInbox } from "./session-inbox.js";
 import type { SettledTombstones } from "./settled-tombstones.js";
@@ -50,6 +51,7 @@ export class Delivery {
   readonly #options: DeliveryOptions;
   readonly #usage: InboundUsage;
   readonly #gaps: StreamGaps;
+  readonly #plain: PlainInbox;
   readonly #held = new HeldStreams();
   #quotaBytes: number;
   #digests = Buffer.alloc(256 * MESSAGE_DIGEST_BYTES);
@@ -67,6 +69,7 @@ export class Delivery {
     this.#quotaBytes = options.quotaBytes;
     this.#usage = new InboundUsage(db);
     this.#gaps = new StreamGaps(db);
+    this.#plain = new PlainInbox(db);
   }
 
   configure(quotaBytes: number): void {
@@ -151,16 +154,65 @@ export class Delivery {
   }
 
   #rows(record: DeliveryBatchReader, from: number, to: number): void {
+    this.#plain.clear();
     for (let row = from; row < to; row++) {
       record.seek(this.#starts[row] as number);
-      if (record.kind === MESSAGE) {
-        const digest = this.#digestAt(row);
-        const payload = payloadOf(record);
-        this.#outcomes[row] = this.#store(record, digest, payload, 0);
-      } else if (record.kind === SETTLED) {
+      if (record.kind === MESSAGE) this.#row(record, row);
+      else if (record.kind === SETTLED) {
+        this.#storePlain(record);
+        record.seek(this.#starts[row] as number);
         this.#options.settled.remove(record.scope, this.#bootOf(record), record.number);
       }
     }
+    this.#storePlain(record);
+  }
+
+  /** Gathers the message, or stores it behind those that were. */
+  #row(record: DeliveryBatchReader, row: number): void {
+    const digest = this.#digestAt(row);
+    const payload = payloadOf(record);
+    const plain = this.#plain;
+    if (plain.takes(record, payload)) {
+      if (plain.add(row, record, digest, payload, this.#now)) return;
+      this.#storePlain(record);
+      record.seek(this.#starts[row] as number);
+      plain.add(row, record, digest, payload, this.#now);
+      return;
+    }
+    this.#storePlain(record);
+    record.seek(this.#starts[row] as number);
+    this.#outcomes[row] = this.#store(record, digest, payload, 0);
+  }
+
+  /** Stores the messages that were gathered, and moves the cursor: together when all can be new. */
+  #storePlain(record: DeliveryBatchReader): void {
+    const plain = this.#plain;
+    const [first] = plain.rows;
+    if (first === undefined) return;
+    record.seek(this.#starts[first] as number);
+    const { scope } = record;
+    const held = this.#usage.bytesOf(scope) + this.#options.spool.bytesOf(scope);
+    const fits = held + plain.bytes <= this.#quotaBytes;
+    if (fits && !this.#usage.deletedFrom(scope) && !this.#usesShared) {
+      const inserted = plain.insert();
+      for (const row of plain.rows) {
+        record.seek(this.#starts[row] as number);
+        // Of two with one id the first became the row.
+        if (inserted?.delete(messageIdToHex(record.bytes, record.messageIdAt)) === false) {
+          this.#outcomes[row] = this.#store(record, this.#digestAt(row), payloadOf(record), 0);
+          continue;
+        }
+        this.#usage.added(scope, record.payloadLength);
+        if (record.gapLast !== 0) this.#noteGap(record);
+        this.#outcomes[row] = DELIVERED.inserted;
+      }
+    } else {
+      for (const row of plain.rows) {
+        record.seek(this.#starts[row] as number);
+        this.#outcomes[row] = this.#store(record, this.#digestAt(row), payloadOf(record), 0);
+      }
+    }
+    plain.clear();
   }
 
   /** One transaction; what it reports is said once it is committed. */

@@ -6,10 +6,14 @@ import {
   DIGEST_HEAD_BYTES_MAX,
   writeDigestHead,
 } from "../shared/protocol/session/message-digest.js";
-import { blake2bOf } from "./aead.js";
+import { blake2b, blake2bOf } from "./aead.js";
 import { payloadDigest } from "./payload-digest.js";
 
-const head = new Uint8Array(DIGEST_HEAD_BYTES_MAX);
+/** Copying up to so much is cheaper than a hash of two parts (1.0 us against 1.8). */
+const COPIED_BYTES_MAX = 4_096;
+const input = new Uint8Array(DIGEST_HEAD_BYTES_MAX + COPIED_BYTES_MAX);
+/** What was hashed last: most messages are as long as the one before. */
+let inputView = input.subarray(0, 0);
 
 /** What the digest covers beside the payload. Ids lie in `bytes`. */
 export interface DigestHead {
@@ -25,8 +29,14 @@ export interface DigestHead {
 export function sessionDigest(into: Uint8Array, message: DigestHead, payload: Uint8Array): void {
   const { flags, stream, bytes, messageIdAt, inReplyToAt } = message;
   const total = payload.length;
-  const length = writeDigestHead(head, flags, stream, bytes, messageIdAt, inReplyToAt, total);
-  blake2bOf(into, [head.subarray(0, length), payload]);
+  const length = writeDigestHead(input, flags, stream, bytes, messageIdAt, inReplyToAt, total);
+  if (total > COPIED_BYTES_MAX) {
+    blake2bOf(into, [input.subarray(0, length), payload]);
+    return;
+  }
+  input.set(payload, length);
+  if (inputView.length !== length + total) inputView = input.subarray(0, length + total);
+  blake2b(into, inputView);
 }
 
 /**

@@ -8,8 +8,8 @@ import { BOOT_ID_BYTES, DIGEST_PIECE_BYTES } from "../shared/protocol/session/li
 import { MESSAGE_FLAG } from "../shared/protocol/session/message-digest.js";
 import type { DeliveryBatchReader } from "../shared/runtime/delivery-batch.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
-import { StampText } from "../shared/store/text-time.js";
 import { classicDigest } from "./session-digest.js";
+import { StampTexts } from "./stamp-texts.js";
 
 // OR IGNORE, OR FAIL: see inbox.ts.
 const INSERT = `INSERT OR IGNORE INTO inbound_messages(
@@ -18,10 +18,6 @@ const INSERT = `INSERT OR IGNORE INTO inbound_messages(
   VALUES (?, ?, ?, ?, 'ack_sent', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,`;
 const INSERT_TEXT = `${INSERT} CAST(? AS TEXT))`;
 const INSERT_BYTES = `${INSERT} ?)`;
-
-const NS_PER_US = 1_000;
-/** Stamps beyond the year 2116 do not fit the texts; a peer's clock may say anything. */
-const STAMP_MAX = 2 ** 62;
 
 type Known = "same" | "other" | undefined;
 type Row = [
@@ -41,7 +37,7 @@ export class SessionInbox {
   readonly #shared: Statement;
   readonly #renumberRow: Statement;
   readonly #renumberTombstone: Statement;
-  readonly #stampText = new StampText();
+  readonly #stamps = new StampTexts();
 
   constructor(db: Connection) {
     this.#insertText = db.prepare(INSERT_TEXT);
@@ -81,7 +77,7 @@ export class SessionInbox {
       messageIdToHex(bytes, record.messageIdAt),
       record.source,
       record.port,
-      this.#stampText.of(stampOf(record.sentWallNs)),
+      this.#stamps.of(record.sentWallNs),
       now,
       now,
       now,
@@ -184,12 +180,6 @@ const begins = (digest: Buffer | null, half: Buffer): boolean =>
 
 const bootOf = (record: DeliveryBatchReader): Buffer =>
   slice(record.bytes, record.bootAt, BOOT_ID_BYTES);
-
-/** To the microsecond: an estimate, and as a double no finer. */
-const stampOf = (wallNs: number): bigint =>
-  wallNs > 0 && wallNs < STAMP_MAX
-    ? BigInt(Math.round(wallNs / NS_PER_US)) * BigInt(NS_PER_US)
-    : 0n;
 
 /** A view, not a copy. */
 const slice = (bytes: Uint8Array, at: number, length: number): Buffer =>
