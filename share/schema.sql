@@ -185,20 +185,6 @@ WHEN (NEW.id > 1000000 OR NEW.id < -1)
 BEGIN
   SELECT RAISE(ROLLBACK, 'id is negative or far above the sequence; leave it out');
 END;
-CREATE TRIGGER inbound_far_id BEFORE INSERT ON inbound_messages
-WHEN (NEW.id > 1000000 OR NEW.id < -1)
-  AND (NEW.id < -1 OR NEW.id > 1000000 + coalesce(
-    (SELECT seq FROM sqlite_sequence WHERE name = 'inbound_messages'), 0))
-BEGIN
-  SELECT RAISE(ROLLBACK, 'id is negative or far above the sequence; leave it out');
-END;
-CREATE TRIGGER inbound_far_id_set BEFORE UPDATE OF id ON inbound_messages
-WHEN (NEW.id > 1000000 OR NEW.id < -1)
-  AND (NEW.id < -1 OR NEW.id > 1000000 + coalesce(
-    (SELECT seq FROM sqlite_sequence WHERE name = 'inbound_messages'), 0))
-BEGIN
-  SELECT RAISE(ROLLBACK, 'id is negative or far above the sequence; leave it out');
-END;
 
 -- A final row that is set back to pending begins anew.
 CREATE TRIGGER outbound_redriven AFTER UPDATE OF state ON outbound_messages

@@ -116,6 +116,7 @@ export class SessionDeliveries implements DeliverySink {
       inserted ||= records.outcome === DELIVERED.inserted;
       each(records);
     }
+    this.#batches.recycle(batch);
     if (inserted && failure === undefined) this.#store.became("well");
   }
 

@@ -17,6 +17,7 @@ import type { Connection } from "../shared/store/driver.js";
 import { type WriteFailure, writeFailure } from "../shared/store/sqlite-error.js";
 import { timeText } from "../shared/store/text-time.js";
 import { HeldStreams } from "./held-streams.js";
+import type { InboundIds } from "./inbound-ids.js";
 import { InboundUsage } from "./inbound-usage.js";
 import { PlainInbox } from "./plain-inbox.js";
 import { sessionDigest } from "./session-digest.js";
@@ -35,6 +36,7 @@ export type Failure = Exclude<WriteFailure, "broken">;
 
 export interface DeliveryOptions {
   readonly inbox: SessionInbox;
+  readonly ids: InboundIds;
   readonly spool: Spool;
   readonly settled: SettledTombstones;
   readonly report: (sentence: string) => void;
@@ -69,7 +71,7 @@ export class Delivery {
     this.#quotaBytes = options.quotaBytes;
     this.#usage = new InboundUsage(db);
     this.#gaps = new StreamGaps(db);
-    this.#plain = new PlainInbox(db);
+    this.#plain = new PlainInbox(db, options.ids);
   }
 
   configure(quotaBytes: number): void {
@@ -223,6 +225,7 @@ export class Delivery {
     const result = writeTransaction(
       this.#db,
       () => {
+        this.#options.ids.begin();
         const done = work();
         this.#usage.write();
         return done;

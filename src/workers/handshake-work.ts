@@ -5,7 +5,7 @@
 import { labelBytes } from "../shared/protocol/noise/hkdf.js";
 import { putWordBig } from "../shared/protocol/session/byte-order.js";
 import { deriveHeaderKeys } from "../shared/protocol/session/header-keys.js";
-import { type KeyRole, NO_KEY_SLOT } from "../shared/protocol/session/ports.js";
+import { KEY_ROLE, type KeyRole, NO_KEY_SLOT } from "../shared/protocol/session/ports.js";
 import { HEADER_KEY_BYTES, SESSION_JOB, SESSION_OUTCOME } from "../shared/runtime/session-slab.js";
 import {
   type EnvelopeFields,
@@ -224,7 +224,12 @@ export class HandshakeWork {
     noise: Uint8Array,
   ): HandshakeAnswer | undefined {
     const initiation = this.#states.answered(peer, fields.answers, parentKeySlot);
-    if (initiation === undefined) return undefined;
+    if (initiation === undefined) {
+      // Authentic, and a copy or too late: main remembers it, so that it is not opened again.
+      const isDatagram = parentKeySlot === NO_KEY_SLOT;
+      if (!isDatagram) return undefined;
+      return read(SESSION_OUTCOME.stale, KEY_ROLE.current, fields, new Uint8Array(0));
+    }
     const payload = new Uint8Array(Math.max(0, noise.length - NOISE_OVERHEAD_BYTES));
     if (initiation.state.readMessage(noise, payload, context) === undefined) return undefined;
     const { keySlot, pair } = initiation;

@@ -17,6 +17,7 @@ import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import type { DigestOf } from "../shared/store/migrate.js";
 import { StampText, timeText } from "../shared/store/text-time.js";
+import { InboundIds } from "./inbound-ids.js";
 import { classicDigest } from "./session-digest.js";
 
 const SHARED_SCOPE = "";
@@ -25,9 +26,9 @@ const REPORTS_MAX = 8;
 
 // OR IGNORE, not ON CONFLICT DO NOTHING: beside a trigger the latter makes SQLite copy every page that
 // it touches, since a NOT NULL might abort (measured: 5 us a row).
-const INSERT = `INSERT OR IGNORE INTO inbound_messages(message_id, src_addr, src_port,
+const INSERT = `INSERT OR IGNORE INTO inbound_messages(id, message_id, src_addr, src_port,
     crypto_timestamp, state, ack_sent, received_at, ack_sent_at, updated_at, peer, digest, payload)
-  VALUES (?, ?, ?, ?, 'ack_sent', 1, ?, ?, ?, ?, ?, CAST(? AS TEXT))`;
+  VALUES (?, ?, ?, ?, ?, 'ack_sent', 1, ?, ?, ?, ?, ?, CAST(? AS TEXT))`;
 
 /** Payloads only of rows whose digest says nothing here. */
 const SAME_ID = `SELECT digest, boot,
@@ -57,6 +58,7 @@ export class Inbox {
   readonly #db: Connection;
   readonly #options: InboxOptions;
   #quotaBytes: number;
+  readonly #ids: InboundIds;
   readonly #insert: Statement;
   readonly #sameId: Statement;
   readonly #sameIdShared: Statement;
@@ -75,6 +77,7 @@ export class Inbox {
     this.#db = db;
     this.#options = options;
     this.#quotaBytes = options.quotaBytes;
+    this.#ids = new InboundIds(db);
     this.#insert = db.prepare(INSERT);
     // SQLite does not look into parameters: without the literal it scans the table for want of an index.
     this.#sameId = db.prepare(`${SAME_ID} peer = ? AND message_id = ? AND peer <> ''`).raw();
@@ -116,6 +119,7 @@ export class Inbox {
     writeTransaction(
       this.#db,
       () => {
+        this.#ids.begin();
         for (let row = 0; records.next(); row++) outcomes[row] = this.#store(records);
         for (const [scope, usage] of this.#usageOf) {
           if (usage.rowsAdded > 0) this.#addUsage.run(scope, usage.rowsAdded, usage.bytesAdded);
@@ -158,6 +162,7 @@ export class Inbox {
     const now = this.#now;
     return (
       this.#insert.run(
+        this.#ids.take(1),
         id,
         record.source,
         record.port,

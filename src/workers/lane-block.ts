@@ -42,14 +42,15 @@ for (let digit = 0; digit < 16; digit++) HEX[digit.toString(16).charCodeAt(0)] =
  * comparisons with an empty one ask for text at a fifth of the price of typeof().
  */
 const PLAIN = `((payload < x'' AND octet_length(payload) <= ${PAYLOAD_BYTES_MAX}
-  AND message_id < x'' AND created_at < x'' AND state = 'pending' AND retry_count = 0
-  AND generation = 0 AND stream IS NULL AND in_reply_to IS NULL AND expires_at IS NULL
-  AND redriven_at IS NULL AND id > 0) IS TRUE)`;
+  AND message_id < x'' AND octet_length(message_id) = ${ID_TEXT_BYTES}
+  AND created_at < x'' AND octet_length(created_at) = ${TIME_BYTES} AND state = 'pending'
+  AND retry_count = 0 AND generation = 0 AND stream IS NULL AND in_reply_to IS NULL
+  AND expires_at IS NULL AND redriven_at IS NULL AND id > 0) IS TRUE)`;
 
 /** Parameters: dst_addr, dst_port, priority, id to start behind, rows; see LANE_ROWS_SQL for `+ 0`. */
 const BLOCK_SQL = `SELECT group_concat(plain, ''), CAST(group_concat(id) AS BLOB),
-    CAST(group_concat(octet_length(body)) AS BLOB), CAST(group_concat(message_id) AS BLOB),
-    CAST(group_concat(created_at) AS BLOB), CAST(group_concat(body, '') AS BLOB)
+    CAST(group_concat(octet_length(body)) AS BLOB), CAST(group_concat(message_id, '') AS BLOB),
+    CAST(group_concat(created_at, '') AS BLOB), CAST(group_concat(body, '') AS BLOB)
   FROM (SELECT id, ${PLAIN} AS plain, message_id, created_at,
       CASE WHEN octet_length(payload) <= ${PAYLOAD_BYTES_MAX} THEN payload END AS body
     FROM outbound_messages INDEXED BY outbound_work
@@ -139,8 +140,8 @@ export class LaneBlock {
     if (index >= this.#rows) return false;
     const begins = payloads[this.#nextPayloadAt] ?? 0;
     const isWhole =
-      this.#readId(messageIds, index * (ID_TEXT_BYTES + 1)) &&
-      this.#readTime(times, index * (TIME_BYTES + 1)) &&
+      this.#readId(messageIds, index * ID_TEXT_BYTES) &&
+      this.#readTime(times, index * TIME_BYTES) &&
       (begins & 0xc0) !== CONTINUATION;
     if (!isWhole) {
       this.isCut = true;
@@ -190,34 +191,26 @@ export class LaneBlock {
     return value;
   }
 
-  /** False unless there are 24 digits, and then a comma or the end. */
   #readId(text: Buffer, at: number): boolean {
     let wrong = 0;
     for (let i = 0; i < MESSAGE_ID_BYTES; i++) {
-      const high = HEX[text[at + 2 * i] ?? 0] as number;
-      const low = HEX[text[at + 2 * i + 1] ?? 0] as number;
+      const high = HEX[text[at + 2 * i]] as number;
+      const low = HEX[text[at + 2 * i + 1]] as number;
       wrong |= high | low;
       this.messageId[i] = (high << 4) | low;
     }
-    return (wrong & 0xf0) === 0 && endsAt(text, at + ID_TEXT_BYTES);
+    return (wrong & 0xf0) === 0;
   }
 
-  /** False unless there is a time of 23 bytes, and then a comma or the end. */
   #readTime(text: Buffer, at: number): boolean {
     const last = this.#lastTime;
     let i = 0;
     while (i < TIME_BYTES && last[i] === text[at + i]) i += 1;
-    if (i < TIME_BYTES) {
-      last.fill(0);
-      text.copy(last, 0, at, at + TIME_BYTES);
-      // A comma within would be one between two rows, or hide one.
-      const read = last.includes(COMMA) ? undefined : parseTime(last.toString("latin1"));
-      if (read === undefined) last.fill(0);
-      else this.createdAt = read;
-      if (read === undefined) return false;
-    }
-    return endsAt(text, at + TIME_BYTES);
+    if (i === TIME_BYTES) return true;
+    const read = parseTime(text.toString("latin1", at, at + TIME_BYTES));
+    if (read === undefined) return false;
+    text.copy(last, 0, at, at + TIME_BYTES);
+    this.createdAt = read;
+    return true;
   }
 }
-
-const endsAt = (text: Buffer, at: number): boolean => at === text.length || text[at] === COMMA;

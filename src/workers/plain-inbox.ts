@@ -7,6 +7,7 @@ import { MESSAGE_ID_BYTES } from "../shared/protocol/constants.js";
 import { MESSAGE_FLAG } from "../shared/protocol/session/message-digest.js";
 import type { DeliveryBatchReader } from "../shared/runtime/delivery-batch.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
+import type { InboundIds } from "./inbound-ids.js";
 import { StampTexts } from "./stamp-texts.js";
 
 /** Rows of a statement, most first. */
@@ -19,11 +20,13 @@ const SPECIAL = MESSAGE_FLAG.ordered | MESSAGE_FLAG.bytes | MESSAGE_FLAG.reply;
 
 // OR IGNORE: see inbox.ts.
 const insert = (rows: number): string => `INSERT OR IGNORE INTO inbound_messages(
-    message_id, src_addr, src_port, crypto_timestamp, state, ack_sent, received_at, ack_sent_at,
+    id, message_id, src_addr, src_port, crypto_timestamp, state, ack_sent, received_at, ack_sent_at,
     updated_at, peer, boot, number, digest, payload)
-  VALUES ${Array.from({ length: rows }, () => ROW).join(",")}`;
-const ROW = `(?, @source, @port, ?, 'ack_sent', 1, @now, @now, @now, @scope, @boot, ?, ?,
-  CAST(? AS TEXT))`;
+  VALUES ${Array.from({ length: rows }, (_, i) => valuesOf(i)).join(",")}`;
+const valuesOf = (
+  index: number,
+): string => `(@first + ${index}, ?, @source, @port, ?, 'ack_sent', 1,
+  @now, @now, @now, @scope, @boot, ?, ?, CAST(? AS TEXT))`;
 
 /** What all rows of a statement have. */
 interface Shared {
@@ -36,8 +39,8 @@ interface Shared {
 
 export class PlainInbox {
   readonly #statements: readonly Statement[];
-  readonly #newest: Statement;
-  readonly #idsAbove: Statement;
+  readonly #ids: InboundIds;
+  readonly #idsFrom: Statement;
   readonly #stamps = new StampTexts();
   #shared: Shared | undefined;
   #values: unknown[] = [];
@@ -48,10 +51,12 @@ export class PlainInbox {
   /** Payload bytes gathered. */
   bytes = 0;
 
-  constructor(db: Connection) {
+  constructor(db: Connection, ids: InboundIds) {
+    this.#ids = ids;
     this.#statements = ROWS_OF.map((rows) => db.prepare(insert(rows)));
-    this.#newest = db.prepare("SELECT coalesce(max(id), 0) FROM inbound_messages").pluck();
-    this.#idsAbove = db.prepare("SELECT message_id FROM inbound_messages WHERE id > ?").pluck();
+    this.#idsFrom = db
+      .prepare("SELECT message_id FROM inbound_messages WHERE id BETWEEN ? AND ?")
+      .pluck();
   }
 
   /** Whether the message at the cursor is one for here. */
@@ -84,18 +89,19 @@ export class PlainInbox {
    * did not, undefined when all did. `clear` comes next.
    */
   insert(): Set<string> | undefined {
-    const newest = this.#newest.get() as number;
+    const first = this.#ids.take(this.rows.length);
     let inserted = 0;
     let from = 0;
     for (const [size, statement] of this.#statements.entries()) {
       const rows = ROWS_OF[size] as number;
       for (; from + rows <= this.rows.length; from += rows) {
         const values = this.#values.slice(from * COLUMNS, (from + rows) * COLUMNS);
-        inserted += statement.run(...values, this.#shared).changes;
+        const named = { ...this.#shared, first: first + from };
+        inserted += statement.run(...values, named).changes;
       }
     }
     if (inserted === this.rows.length) return undefined;
-    return new Set(this.#idsAbove.all(newest) as string[]);
+    return new Set(this.#idsFrom.all(first, first + this.rows.length - 1) as string[]);
   }
 
   clear(): void {

@@ -8,14 +8,15 @@ import { BOOT_ID_BYTES, DIGEST_PIECE_BYTES } from "../shared/protocol/session/li
 import { MESSAGE_FLAG } from "../shared/protocol/session/message-digest.js";
 import type { DeliveryBatchReader } from "../shared/runtime/delivery-batch.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
+import type { InboundIds } from "./inbound-ids.js";
 import { classicDigest } from "./session-digest.js";
 import { StampTexts } from "./stamp-texts.js";
 
 // OR IGNORE, OR FAIL: see inbox.ts.
 const INSERT = `INSERT OR IGNORE INTO inbound_messages(
-    message_id, src_addr, src_port, crypto_timestamp, state, ack_sent, received_at, ack_sent_at,
+    id, message_id, src_addr, src_port, crypto_timestamp, state, ack_sent, received_at, ack_sent_at,
     updated_at, peer, stream, sequence, boot, number, in_reply_to, digest, payload)
-  VALUES (?, ?, ?, ?, 'ack_sent', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,`;
+  VALUES (?, ?, ?, ?, ?, 'ack_sent', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,`;
 const INSERT_TEXT = `${INSERT} CAST(? AS TEXT))`;
 const INSERT_BYTES = `${INSERT} ?)`;
 
@@ -38,8 +39,10 @@ export class SessionInbox {
   readonly #renumberRow: Statement;
   readonly #renumberTombstone: Statement;
   readonly #stamps = new StampTexts();
+  readonly #ids: InboundIds;
 
-  constructor(db: Connection) {
+  constructor(db: Connection, ids: InboundIds) {
+    this.#ids = ids;
     this.#insertText = db.prepare(INSERT_TEXT);
     this.#insertBytes = db.prepare(INSERT_BYTES);
     // peer <> '' lets SQLite use the partial index: it does not look into parameters.
@@ -74,6 +77,7 @@ export class SessionInbox {
     const ordered = (flags & MESSAGE_FLAG.ordered) !== 0;
     const isText = (flags & MESSAGE_FLAG.bytes) === 0 && isUtf8(payload);
     const result = (isText ? this.#insertText : this.#insertBytes).run(
+      this.#ids.take(1),
       messageIdToHex(bytes, record.messageIdAt),
       record.source,
       record.port,

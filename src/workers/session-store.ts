@@ -11,6 +11,7 @@ import type {
 import type { Connection } from "../shared/store/driver.js";
 import { writeFailure } from "../shared/store/sqlite-error.js";
 import { Delivery, type Failure } from "./delivery.js";
+import { InboundIds } from "./inbound-ids.js";
 import { PayloadReader } from "./payload-reader.js";
 import { PeerRecords } from "./peer-records.js";
 import { SessionInbox } from "./session-inbox.js";
@@ -53,7 +54,8 @@ export class SessionStore implements SessionRoutes {
   constructor(db: Connection, options: SessionStoreOptions) {
     const { path, quotaBytes, now, report } = options;
     this.#options = options;
-    this.#inbox = new SessionInbox(db);
+    const ids = new InboundIds(db);
+    this.#inbox = new SessionInbox(db, ids);
     this.#spool = new Spool({ folder: spoolFolder(path), now });
     this.#settled = new SettledTombstones(db);
     this.#stamps = new Stamps(db);
@@ -61,6 +63,7 @@ export class SessionStore implements SessionRoutes {
     this.#payloads = new PayloadReader(db, now);
     this.#delivery = new Delivery(db, {
       inbox: this.#inbox,
+      ids,
       spool: this.#spool,
       settled: this.#settled,
       report,

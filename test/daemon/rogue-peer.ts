@@ -35,7 +35,8 @@ import type { Identity } from "./session-hosts.js";
 
 const KEY_SLOT = 1;
 const PEER = { peer: 0, affinity: 0, tag: 0, parentKeySlot: NO_KEY_SLOT } as const;
-const HANDSHAKE_MS_MAX = 5_000;
+/** Behind a fault its daemon rests for 5 s, then for 10, and so on. */
+const HANDSHAKE_MS_MAX = 30_000;
 const HANDSHAKE_AGAIN_MS = 500;
 
 /** A session of the rogue: what it needs to seal and to open. */
@@ -63,7 +64,7 @@ export class RoguePeer {
   readonly #table = SlabTable.allocate();
   readonly #routes = new SlabRoutes();
   readonly #sink: SessionSink;
-  readonly #boot = randomBytes(8);
+  #boot = randomBytes(8);
   #stamp = BigInt(Date.now()) * 1_000_000n;
   #session: Open | undefined;
   #initiatedAs = 0;
@@ -114,6 +115,11 @@ export class RoguePeer {
       rogue.#crypto.control.close();
     });
     return rogue;
+  }
+
+  /** What it sends from here on is of another process: its daemon forgives the first fault. */
+  restart(): void {
+    this.#boot = randomBytes(8);
   }
 
   /** Makes a session, again and again until one is there. */

@@ -42,7 +42,9 @@ export interface FloodReport {
 }
 
 const BURST_DATAGRAMS = 50;
-/** Packets of the rogue between two looks at what came back. */
+/** So many packets for each identity that is hostile: behind a fault its daemon takes none of it. */
+const PACKETS_PER_ROGUE = 20;
+/** Packets of a rogue between two looks at what came back. */
 const PACKETS_AT_ONCE = 8;
 const SESSION_PACKETS_MAX = 200;
 const WARM_UP_SHARE = 0.2;
@@ -50,7 +52,9 @@ const WARM_UP_SHARE = 0.2;
 /** Throws where a promise is broken. */
 export async function flood(place: Place, options: FloodOptions): Promise<FloodReport> {
   const { random } = options;
-  const { alice, bob, rogue } = await cast(place);
+  const crewMax = Math.min(1_024, Math.ceil(options.keyed / PACKETS_PER_ROGUE));
+  const { alice, bob, crew } = await cast(place, crewMax);
+  let rogue = await crew.next();
   const strangers = [
     await ClassicPeer.make(place, makeSecret(), bob.port),
     await ClassicPeer.make(place, makeSecret(), bob.port, "127.0.0.2"),
@@ -84,12 +88,14 @@ export async function flood(place: Place, options: FloodOptions): Promise<FloodR
   const heard = strangers.map(({ received }) => received.length);
   assert.deepEqual(heard, [0, 0], "strangers hear nothing");
 
+  crew.keeps = false;
   rogue.keeps = false;
   const frames = new RogueFrames(random);
   let [inSession, warmBytes] = [SESSION_PACKETS_MAX, 0];
   const honestEvery = Math.ceil(options.keyed / 10);
   for (let n = 0; n < options.keyed; n++) {
     if (inSession >= SESSION_PACKETS_MAX || rogue.isClosed) {
+      if (rogue.isClosed) rogue = await crew.next();
       await rogue.shake();
       inSession = 0;
     }
@@ -114,7 +120,7 @@ export async function flood(place: Place, options: FloodOptions): Promise<FloodR
   return {
     keyless: options.keyless,
     keyed: options.keyed,
-    handshakes: rogue.handshakes,
+    handshakes: crew.handshakes,
     seen: sumOf(bob, "datagrams_received"),
     opened: sumOf(bob, "packets_opened"),
     growthBytes,
@@ -124,9 +130,39 @@ export async function flood(place: Place, options: FloodOptions): Promise<FloodR
   };
 }
 
-/** A daemon, an honest peer of it and another one, which is no daemon. */
-async function cast(place: Place) {
-  const identities = { alice: makeIdentity(), bob: makeIdentity(), rogue: makeIdentity() };
+/** Rogues that take turns, each made when it is needed; in a later round under another boot. */
+class Crew {
+  readonly #make: (index: number) => Promise<RoguePeer>;
+  readonly #size: number;
+  readonly #made: RoguePeer[] = [];
+  #turn = 0;
+  keeps = true;
+
+  constructor(size: number, make: (index: number) => Promise<RoguePeer>) {
+    this.#size = size;
+    this.#make = make;
+  }
+
+  get handshakes(): number {
+    return this.#made.reduce((sum, rogue) => sum + rogue.handshakes, 0);
+  }
+
+  async next(): Promise<RoguePeer> {
+    const index = this.#turn % this.#size;
+    const known = this.#made[index];
+    this.#turn += 1;
+    known?.restart();
+    const rogue = known ?? (await this.#make(index));
+    rogue.keeps = this.keeps;
+    this.#made[index] = rogue;
+    return rogue;
+  }
+}
+
+/** A daemon, an honest peer of it, and others, which are no daemons. */
+async function cast(place: Place, crewMax: number) {
+  const identities = { alice: makeIdentity(), bob: makeIdentity() };
+  const rogues = Array.from({ length: crewMax }, () => makeIdentity());
   const make = (name: string): Promise<TestDaemon> =>
     TestDaemon.make(place, {
       name,
@@ -136,23 +172,28 @@ async function cast(place: Place) {
     });
   const [alice, bob] = [await make("alice"), await make("bob")];
   const secret = makeSecret();
-  const table = (name: "alice" | "bob" | "rogue", port: number): PeerTable => ({
+  const table = (name: "alice" | "bob", port: number): PeerTable => ({
     name,
     publicKey: identities[name].publicKey,
     port,
-    secret: name === "rogue" ? "" : secret,
+    secret,
   });
   writeConfig(alice, { identity: identities.alice.privateKey, peers: [table("bob", bob.port)] });
   writeConfig(bob, {
     identity: identities.bob.privateKey,
-    peers: [table("alice", alice.port), table("rogue", 0)],
+    peers: [
+      table("alice", alice.port),
+      ...rogues.map(({ publicKey }, i) => ({ name: `rogue${i}`, publicKey, port: 0, secret: "" })),
+    ],
   });
   await Promise.all([alice.start(), bob.start()]);
-  const rogue = await RoguePeer.make(place, {
-    identity: identities.rogue,
-    publicKey: identities.bob.publicKey,
-    secret: "",
-    port: bob.port,
-  });
-  return { alice, bob, rogue };
+  const crew = new Crew(crewMax, (index) =>
+    RoguePeer.make(place, {
+      identity: rogues[index] as (typeof rogues)[number],
+      publicKey: identities.bob.publicKey,
+      secret: "",
+      port: bob.port,
+    }),
+  );
+  return { alice, bob, crew };
 }

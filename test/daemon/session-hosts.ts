@@ -112,6 +112,8 @@ export class SessionPair {
       readonly secret?: string;
       /** 0: it does not know where the other is. */
       readonly port?: number;
+      /** Where it looks for the other, when a relay of another kind stands there. */
+      readonly address?: string;
     } = {},
   ): void {
     const daemon = this[name];
@@ -124,7 +126,7 @@ export class SessionPair {
         {
           name: other,
           publicKey: this.identities[other].publicKey,
-          address: this.addresses[other],
+          address: options.address ?? this.addresses[other],
           port: options.port ?? (name === "alice" ? this.toBob : this.toAlice),
           secret,
           more: options.peer ?? "",

@@ -135,6 +135,32 @@ test("records come out as they were handed over, in their order, also a second t
   );
 });
 
+test("memory that comes back holds nothing of what was in it", () => {
+  fc.assert(
+    fc.property(fc.array(handed, { minLength: 1, maxLength: 20 }), (list) => {
+      const writer = new DeliveryBatchWriter({ rowsMax: 100, bytesMax: MIB, scopeOf });
+      for (const each of list.toReversed()) append(writer, each);
+      const first = writer.take();
+      new Uint8Array(first.bytes).fill(0xa5);
+      writer.recycle(first);
+      append(writer, list[0] as Handed);
+      writer.take();
+      for (const each of list) append(writer, each);
+
+      const batch = writer.take();
+
+      assert.equal(batch.bytes, first.bytes);
+      const reader = new DeliveryBatchReader(batch);
+      for (const each of list) {
+        assert.ok(reader.next());
+        assert.equal(reader.outcome, DELIVERED.pending);
+        requireSame(reader, each);
+      }
+    }),
+    { numRuns: 50 },
+  );
+});
+
 test("an outcome and a digest are those of the record at the cursor alone", () => {
   const writer = new DeliveryBatchWriter({ rowsMax: 100, bytesMax: MIB, scopeOf });
   const list = fc.sample(message, { numRuns: 3, seed: 7 });

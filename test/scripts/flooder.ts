@@ -1,33 +1,66 @@
-// A child process of session-figures: 1,200 B of noise from many sources to one port of loopback, as
-// fast as one core can, until it is killed.
+// A child process that floods one UDP port from sources that are not its own, as fast as one core can:
+// noise of 1,200 B, noise under session ids that exist, around tags that were seen, and copies of what
+// was recorded. It says how many left, and ends with its parent.
 
-import { randomBytes } from "node:crypto";
-import { createSocket } from "node:dgram";
+import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
+import { randomFrom } from "../daemon/kill-rounds.js";
+import { type FloodOrder, HINT_TAIL_BYTES } from "./flood-process.js";
 
-const SOURCES = 64;
+const SESSION_ID_BYTES = 4;
+const HEADER_BYTES = 12;
+const TAG_BYTES = 16;
 const DATAGRAM_BYTES = 1_200;
-const NOISE_BYTES = 1 << 20;
+/** Different datagrams; many more are sent. */
+const DATAGRAMS = 4_096;
+/** Under way at a time: the next one follows each that left. */
 const AT_ONCE = 32;
+const TELL_MS = 250;
 
-const port = Number(process.argv[2]);
-const noise = randomBytes(NOISE_BYTES);
-const sockets = await Promise.all(
-  Array.from({ length: SOURCES }, async (_, n) => {
-    const socket = createSocket("udp4");
-    socket.bind(0, `127.0.${1 + (n >> 4)}.${1 + (n & 15)}`);
-    await once(socket, "listening");
-    return socket;
-  }),
-);
+const order = JSON.parse(process.argv[2] ?? "") as FloodOrder;
+const random = randomFrom(order.seed);
+const below = (limit: number): number => Math.floor(random() * limit);
+const bytesOf = (base64: string): Buffer => Buffer.from(base64, "base64");
+const handshakes = order.handshakes.map(bytesOf);
+const packets = order.packets.map(bytesOf);
+const datagrams = Array.from({ length: DATAGRAMS }, datagram);
+const sockets = await Promise.all(order.sources.map(spoof));
 let sent = 0;
-/** Each socket keeps so many under way, and the next follows the one that left. */
-for (const socket of sockets.slice(0, AT_ONCE)) next(socket);
-
-function next(first: (typeof sockets)[number]): void {
-  const socket = sockets[(sent * 7) % SOURCES] ?? first;
-  const at = (sent * 997) % (NOISE_BYTES - DATAGRAM_BYTES);
-  sent += 1;
-  socket.send(noise, at, DATAGRAM_BYTES, port, "127.0.0.1", () => next(first));
-}
+for (let n = 0; n < AT_ONCE; n++) next();
+setInterval(() => process.send?.(sent), TELL_MS);
 process.on("disconnect", () => process.exit(0));
+
+/** A socket that sends as that address: it is local here. */
+async function spoof({ address, port }: FloodOrder["sources"][number]): Promise<Socket> {
+  const socket = createSocket({ type: "udp4", sendBufferSize: 1 << 20 });
+  socket.bind(port, address);
+  await once(socket, "listening");
+  socket.connect(order.target.port, order.target.address);
+  await once(socket, "connect");
+  // Nobody is there to hear the ICMP of a network that has had enough.
+  socket.on("error", () => {});
+  return socket;
+}
+
+function datagram(): Buffer {
+  const bytes = Buffer.from(Array.from({ length: DATAGRAM_BYTES }, () => below(256)));
+  const kind = random();
+  const packet = packets[below(packets.length)];
+  const handshake = handshakes[below(handshakes.length)];
+  if (kind < 0.4 || packet === undefined || handshake === undefined) return bytes;
+  if (kind < 0.65) packet.copy(bytes, 0, 0, SESSION_ID_BYTES);
+  else if (kind < 0.75) {
+    packet.copy(bytes, 0, 0, HEADER_BYTES);
+    packet.copy(bytes, DATAGRAM_BYTES - TAG_BYTES, packet.length - TAG_BYTES);
+  } else if (kind < 0.85) {
+    handshake.copy(bytes, DATAGRAM_BYTES - HINT_TAIL_BYTES, handshake.length - HINT_TAIL_BYTES);
+  } else return kind < 0.95 ? handshake : packet;
+  return bytes;
+}
+
+function next(): void {
+  const socket = sockets[sent % sockets.length] as Socket;
+  const one = datagrams[(sent * 7) % DATAGRAMS] as Buffer;
+  sent += 1;
+  socket.send(one, next);
+}

@@ -10,6 +10,7 @@ import {
   DeliveryBatchWriter,
 } from "../../src/shared/runtime/delivery-batch.js";
 import { Delivery, type Failure } from "../../src/workers/delivery.js";
+import { InboundIds } from "../../src/workers/inbound-ids.js";
 import { sessionDigest } from "../../src/workers/session-digest.js";
 import { SessionInbox } from "../../src/workers/session-inbox.js";
 import { SettledTombstones } from "../../src/workers/settled-tombstones.js";
@@ -189,11 +190,13 @@ export class SessionStoreUnderTest extends StoreUnderTest {
     const path = options.path ?? join(temporaryFolder(t), "queue.db");
     super(t, { ...options, path });
     const now = (): number => this.now;
-    this.sessionInbox = new SessionInbox(this.db);
+    const ids = new InboundIds(this.db);
+    this.sessionInbox = new SessionInbox(this.db, ids);
     this.settled = new SettledTombstones(this.db);
     this.spool = new Spool({ folder: spoolFolder(path), now });
     this.delivery = new Delivery(this.db, {
       inbox: this.sessionInbox,
+      ids,
       spool: this.spool,
       settled: this.settled,
       report: (sentence) => void this.reports.push(sentence),

@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { DELIVERED } from "../../src/shared/protocol/session/ports.js";
 import { Delivery } from "../../src/workers/delivery.js";
+import { InboundIds } from "../../src/workers/inbound-ids.js";
 import { SessionInbox } from "../../src/workers/session-inbox.js";
 import { SettledTombstones } from "../../src/workers/settled-tombstones.js";
 import { Spool, spoolFolder } from "../../src/workers/spool.js";
@@ -25,12 +26,14 @@ const INTERLEAVED = 3;
 
 const path = join(folder, "queue.db");
 const db = daemonDatabase(path);
-const inbox = new SessionInbox(db);
+const ids = new InboundIds(db);
+const inbox = new SessionInbox(db, ids);
 const now = (): number => Date.now();
 const spool = new Spool({ folder: spoolFolder(path), now });
 spool.load((scope, id) => inbox.isStored(scope, id));
 const delivery = new Delivery(db, {
   inbox,
+  ids,
   spool,
   settled: new SettledTombstones(db),
   report: () => {},

@@ -9,7 +9,8 @@ import { spoolContent, spoolFolder, spoolSentence } from "../client/spool-folder
 import { type Config, loadConfig } from "../config.js";
 import { lockHolder } from "../instance.js";
 import { checkNodeVersion } from "../process.js";
-import { DgramSocket, SOCKET_BUFFER_BYTES } from "../socket/dgram.js";
+import { SOCKET_BUFFER_BYTES } from "../socket/datagram-socket.js";
+import { DgramSocket } from "../socket/dgram.js";
 import { defineCommand } from "./command.js";
 import { DAEMON_OPTIONS } from "./daemon-options.js";
 import { keyFindings } from "./doctor-keys.js";

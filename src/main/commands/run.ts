@@ -23,7 +23,7 @@ import { dropPrivileges } from "../privileges.js";
 import { checkNodeVersion, hardenProcess } from "../process.js";
 import { reloadFailure, requireSources, sourcesOf } from "../reload-sources.js";
 import { wipeEnvironmentSecret } from "../secrets.js";
-import { SOCKET_BUFFER_BYTES } from "../socket/dgram.js";
+import { SOCKET_BUFFER_BYTES } from "../socket/datagram-socket.js";
 import { notifySystemd } from "../systemd.js";
 import { VERSION } from "../version.js";
 import { daemonCommand } from "./daemon-options.js";

@@ -1,12 +1,15 @@
 // UDP through node:dgram: one system call a datagram, everywhere. Only importer of node:dgram.
 
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
-import { DaemonError, reasonOf } from "../../shared/base/errors.js";
+import type { DaemonError } from "../../shared/base/errors.js";
 import { canonicalAddress } from "../../shared/protocol/address.js";
-import type { DatagramHandler, DatagramSocket } from "./datagram-socket.js";
-
-/** Asked of the kernel, bytes; it gives at most net.core.rmem_max, and `doctor` says so. */
-export const SOCKET_BUFFER_BYTES = 4 * 1_024 * 1_024;
+import {
+  type DatagramHandler,
+  type DatagramSocket,
+  type SendDone,
+  SOCKET_BUFFER_BYTES,
+} from "./datagram-socket.js";
+import { bindError, socketError } from "./socket-errors.js";
 
 /** Only literals reach the socket; dgram would hand even those to the resolver, a tick later. */
 const literalLookup = (
@@ -16,6 +19,7 @@ const literalLookup = (
 ): void => callback(null, host, host.includes(":") ? 6 : 4);
 
 export class DgramSocket implements DatagramSocket {
+  readonly kind = "dgram";
   #socket: Socket | undefined;
   family: 4 | 6 = 4;
   port = 0;
@@ -57,11 +61,11 @@ export class DgramSocket implements DatagramSocket {
     length: number,
     address: string,
     port: number,
-    done: (code: string | undefined) => void,
+    done: SendDone,
   ): void {
     const to = this.family === 6 && !address.includes(":") ? `::ffff:${address}` : address;
     this.#socket?.send(bytes, at, length, port, to, (error) => {
-      done(error === null ? undefined : ((error as NodeJS.ErrnoException).code ?? "UNKNOWN"));
+      done(error === null ? undefined : ((error as NodeJS.ErrnoException).code ?? "UNKNOWN"), at);
     });
   }
 
@@ -82,45 +86,3 @@ export class DgramSocket implements DatagramSocket {
     return this.#lastAddress;
   }
 }
-
-function bindError(error: NodeJS.ErrnoException, address: string, port: number): DaemonError {
-  const place = `${address} port ${port}`;
-  switch (error.code) {
-    case "EADDRINUSE":
-      return new DaemonError(
-        "ERR_PORT_IN_USE",
-        `${place} is in use by another program`,
-        "stop that program or choose another port with --port",
-        error,
-      );
-    case "EACCES":
-      return new DaemonError(
-        "ERR_PERMISSION",
-        `no permission to bind ${place}`,
-        "use a port of 1024 or more, or start as root with --user",
-        error,
-      );
-    case "EADDRNOTAVAIL":
-      return new DaemonError(
-        "ERR_CONFIG",
-        `${address} is not an address of this host`,
-        "choose one that `ip address` lists, or 0.0.0.0 for all, with --bind",
-        error,
-      );
-    default:
-      return new DaemonError(
-        "ERR_SOCKET",
-        `cannot bind ${place}: ${reasonOf(error)}`,
-        "check --bind and --port",
-        error,
-      );
-  }
-}
-
-const socketError = (error: Error): DaemonError =>
-  new DaemonError(
-    "ERR_SOCKET",
-    `the UDP socket failed: ${reasonOf(error)}`,
-    "look at the network of this host, then start again",
-    error,
-  );

@@ -133,6 +133,7 @@ export const DROP_REASONS = [
   "forgery_budget",
   "hint_budget",
   "handshake_busy",
+  "handshake_budget",
   "stamp_not_newer",
   "classic_ended",
 ] as const;

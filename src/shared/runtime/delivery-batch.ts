@@ -80,6 +80,8 @@ export class DeliveryBatchWriter {
   readonly #options: DeliveryBatchOptions;
   #bytes = new Uint8Array(BYTES_INITIAL);
   #view = new DataView(this.#bytes.buffer);
+  /** Memory of a batch that came back: fresh memory by the megabyte keeps the collector at work. */
+  #spare: Uint8Array<ArrayBuffer> | undefined;
   #used = 0;
   #rows = 0;
   #peers: DeliveryPeer[] = [];
@@ -138,7 +140,7 @@ export class DeliveryBatchWriter {
     return true;
   }
 
-  /** Hands the batch out; the writer starts anew on fresh memory. */
+  /** Hands the batch out; the writer starts anew on other memory. */
   take(): DeliveryBatch {
     const batch: DeliveryBatch = {
       bytes: this.#bytes.buffer,
@@ -148,7 +150,8 @@ export class DeliveryBatchWriter {
       sources: this.#sources,
       streams: this.#streams,
     };
-    this.#bytes = new Uint8Array(BYTES_INITIAL);
+    this.#bytes = this.#spare ?? new Uint8Array(BYTES_INITIAL);
+    this.#spare = undefined;
     this.#view = new DataView(this.#bytes.buffer);
     this.#used = 0;
     this.#rows = 0;
@@ -159,6 +162,11 @@ export class DeliveryBatchWriter {
     this.#sourceIndex.clear();
     this.#streamIndex.clear();
     return batch;
+  }
+
+  /** Takes the memory of a batch back that nobody reads any more. */
+  recycle({ bytes }: DeliveryBatch): void {
+    this.#spare = new Uint8Array(bytes);
   }
 
   #delivery(kind: DeliveryKind, delivery: MessageDelivery): number {
@@ -187,11 +195,12 @@ export class DeliveryBatchWriter {
     return at;
   }
 
-  /** Takes room for a record; its memory is zero, whatever lay there. */
+  /** Takes room for a record; its header is zero, whatever lay there. */
   #open(kind: DeliveryKind, peer: number, payloadLength: number): number {
     const need = align8(DELIVERY_RECORD_HEADER_BYTES + payloadLength);
     this.#reserve(need);
     const at = this.#used;
+    this.#bytes.fill(0, at, at + DELIVERY_RECORD_HEADER_BYTES);
     this.#view.setUint32(at, kind, true);
     this.#view.setUint32(at + 4, payloadLength, true);
     this.#view.setUint32(at + 8, this.#indexOfPeer(peer), true);

@@ -13,6 +13,7 @@ import {
   OUTBOUND_COLUMNS_OLD,
   OWN_OBJECTS,
   PAYLOAD_COLUMN,
+  REMOVED_IN_VERSION_2,
   SCHEMA_SQL,
   SCHEMA_VERSION,
 } from "./schema.js";
@@ -40,6 +41,7 @@ export function migrateSchema(db: Connection, version: number, digestOf: DigestO
 }
 
 function migrateVersion1(db: Connection): void {
+  for (const trigger of REMOVED_IN_VERSION_2) db.exec(`DROP TRIGGER IF EXISTS ${trigger}`);
   for (const { name } of OBJECTS_OF_VERSION_1) {
     db.exec(`ALTER TABLE ${name} RENAME TO ${name}_before`);
   }

@@ -92,11 +92,11 @@ export const SHARED_TABLES: readonly string[] = [
 
 // ROLLBACK, not ABORT: whatever may abort makes SQLite copy each page that a statement touches
 // (measured: 10 us a row). For the same reason our own statements say OR FAIL.
-const refusesFarIds = (trigger: string, event: string, tableName: string): string =>
-  `CREATE TRIGGER ${trigger} BEFORE ${event} ON ${tableName}
+const refusesFarIds = (trigger: string, event: string): string =>
+  `CREATE TRIGGER ${trigger} BEFORE ${event} ON outbound_messages
 WHEN (NEW.id > ${ID_JUMP_MAX} OR NEW.id < -1)
   AND (NEW.id < -1 OR NEW.id > ${ID_JUMP_MAX} + coalesce(
-    (SELECT seq FROM sqlite_sequence WHERE name = '${tableName}'), 0))
+    (SELECT seq FROM sqlite_sequence WHERE name = 'outbound_messages'), 0))
 BEGIN
   SELECT RAISE(ROLLBACK, 'id is negative or far above the sequence; leave it out');
 END`;
@@ -167,10 +167,8 @@ WHERE peer = ''`,
   `CREATE INDEX tombstones_number ON tombstones(peer, boot, number)
 WHERE boot IS NOT NULL`,
   "CREATE UNIQUE INDEX stream_gaps_place ON stream_gaps(peer, stream, boot, first)",
-  refusesFarIds("outbound_far_id", "INSERT", "outbound_messages"),
-  refusesFarIds("outbound_far_id_set", "UPDATE OF id", "outbound_messages"),
-  refusesFarIds("inbound_far_id", "INSERT", "inbound_messages"),
-  refusesFarIds("inbound_far_id_set", "UPDATE OF id", "inbound_messages"),
+  refusesFarIds("outbound_far_id", "INSERT"),
+  refusesFarIds("outbound_far_id_set", "UPDATE OF id"),
   `CREATE TRIGGER outbound_redriven AFTER UPDATE OF state ON outbound_messages
 WHEN NEW.state = 'pending' AND OLD.state IN ('acknowledged','send_failed')
 BEGIN
@@ -234,6 +232,9 @@ export const ADDED_IN_VERSION_2: readonly string[] = [
   "stream_gaps_place",
   "tombstones_number",
 ];
+
+/** What a file of version 1 has beside: inbound ids are the daemon's own now. */
+export const REMOVED_IN_VERSION_2: readonly string[] = ["inbound_far_id", "inbound_far_id_set"];
 
 /** Indexes of older files that ours replace. */
 export const OLD_INDEXES: readonly string[] = [

@@ -165,6 +165,10 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
   accepting = true;
   /** All slabs are out. */
   starved = false;
+  /** What a host that breaks the rules puts in place of the frames of a packet. */
+  tamper: ((frames: Uint8Array) => Uint8Array) | undefined;
+  /** Handshake datagrams that its workers were given to read. */
+  reads = 0;
   bytes = new Uint8Array(0);
   bodyAt = PACKET_HEADER_BYTES;
   readonly #world: LayerWorld;
@@ -394,8 +398,9 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
       throw new Error(`a packet leaves under ${held.name}, which the peer may not hold`);
     }
     const key = held.out;
-    const plain = this.bytes.slice(PACKET_HEADER_BYTES, PACKET_HEADER_BYTES + frameBytes);
-    const datagram = new Uint8Array(PACKET_HEADER_BYTES + frameBytes + 16);
+    const frames = this.bytes.slice(PACKET_HEADER_BYTES, PACKET_HEADER_BYTES + frameBytes);
+    const plain = this.tamper?.(frames) ?? frames;
+    const datagram = new Uint8Array(PACKET_HEADER_BYTES + plain.length + 16);
     this.#world.random.bytes(datagram);
     putPacketHeader(datagram, 0, remoteId, counterHigh, counterLow);
     const nonce = `${key} ${counterHigh} ${counterLow}`;
@@ -465,6 +470,7 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
   }
 
   readDatagram(order: Parameters<HandshakeSink["readDatagram"]>[0]): boolean {
+    this.reads += 1;
     const accepted = (BigInt(order.acceptedHigh) << 32n) | BigInt(order.acceptedLow);
     this.#readGreeting(order, this.#world.greetings.get(hex(order.datagram)), accepted);
     return true;
@@ -575,7 +581,9 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
       });
       return;
     }
-    this.#result({ kind: "refused", order });
+    // A worker that read it knows that it is authentic, in a datagram of its own.
+    const kind = order.parentKeySlot === NO_KEY_SLOT ? "stale" : "refused";
+    this.#result({ kind, order });
   }
 
   #result(

@@ -27,7 +27,7 @@ export interface FrameSinks {
 
 export interface FrameEvents {
   /** The other end closed the session. */
-  readonly onClose: (session: Session, reason: number) => void;
+  readonly onClose: (session: Session, reason: number, now: Nanoseconds) => void;
   /** Which keys the other end holds; the frame is valid during the call. */
   readonly onKeys: (keys: KeysFrame) => void;
   /** A receipt or refusal with a digest that is not that of the message. */
@@ -127,7 +127,7 @@ export class FrameHandler {
         this.#path.handleResponse(reader.path.bytes, reader.path.dataAt);
         return undefined;
       case FRAME.close:
-        this.#events.onClose(session, reader.close.reason);
+        this.#events.onClose(session, reader.close.reason, now);
         return undefined;
       case FRAME.keys:
         this.#events.onKeys(reader.keys);

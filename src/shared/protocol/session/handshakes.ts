@@ -2,11 +2,14 @@
 // is believed. Stamps are committed before anything that carries them leaves; a message 1 that was
 // accepted is answered once, after that commit. What is made of a finished one is the peer's affair.
 
+import type { DropReason } from "../../base/errors.js";
 import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
 import { type Agreed, agreedOf } from "./agreed.js";
+import type { GateMemory } from "./gate-memory.js";
 import { decodeHandshakePayload, type HandshakePayload } from "./handshake-payload.js";
 import { type HandshakeResult, type HandshakeSink, type KeyRole, NO_KEY_SLOT } from "./ports.js";
 import type { SessionIds } from "./session-ids.js";
+import type { SessionRest } from "./session-rest.js";
 
 /** Waits behind an unanswered message 1, s; the last one repeats. Source: wire.md, 3.2 and 3.5. */
 const WAITS_SECONDS = [1, 2, 4, 5, 30, 300, 3_600] as const;
@@ -18,8 +21,6 @@ const INITIATION_LIFE_NS = 5 * NS_PER_SECOND;
 /** A stamp or an answer that does not come is given up after this long, ns. */
 const STEP_LIFE_NS = 5 * NS_PER_SECOND;
 const INITIATIONS_MAX = 2;
-/** Datagrams of one peer at the worker at a time. */
-const READING_MAX = 16;
 
 export interface HandshakeStamps {
   readonly sent: bigint;
@@ -65,6 +66,8 @@ export interface HandshakesOptions {
   readonly peer: number;
   readonly ids: SessionIds;
   readonly uniform: () => number;
+  readonly gate: GateMemory;
+  readonly rest: SessionRest;
   /** Durable stamps of earlier runs. */
   readonly sent: bigint;
   readonly accepted: bigint;
@@ -78,8 +81,6 @@ export class Handshakes {
   #accepted: bigint;
   #open: Initiation[] = [];
   #answering: Answering | undefined;
-  /** Datagrams that are at the worker to be read. */
-  #reading = 0;
   /** The stamp of the next message 1, while it is not committed. */
   #stamp: { readonly sent: bigint; readonly until: Nanoseconds } | undefined;
   #orders: HandshakeStamps[] = [];
@@ -120,18 +121,13 @@ export class Handshakes {
 
   /** A session is wanted: a handshake begins when the wait behind the last one is over. */
   want(now: Nanoseconds): void {
-    if (this.#nextAt === Number.POSITIVE_INFINITY) this.#nextAt = now;
+    if (this.#nextAt === Number.POSITIVE_INFINITY) this.#nextAt = this.#options.rest.beginsAt(now);
   }
 
-  /** The peer gave a sign of life, or has a new address: no more waiting. */
+  /** The peer gave a sign of life, or has a new address: no more waiting, but for a rest. */
   hurry(now: Nanoseconds): void {
     this.#attempts = 0;
-    if (this.#nextAt !== Number.POSITIVE_INFINITY) this.#nextAt = now;
-  }
-
-  /** No handshake before this wait is over: the last session ended with a fault. */
-  rest(now: Nanoseconds, waitNs: number): void {
-    this.#nextAt = nanoseconds(now + waitNs);
+    if (this.#nextAt !== Number.POSITIVE_INFINITY) this.#nextAt = this.#options.rest.beginsAt(now);
   }
 
   /** There is a session: no more of them. */
@@ -183,6 +179,13 @@ export class Handshakes {
     } else if (answering?.awaits === "slab") this.#respond(now, answering, sink);
     if (this.#stamp !== undefined && this.#stamp.until <= now) this.#stamp = undefined;
     if (now < this.#nextAt || this.#stamp !== undefined) return false;
+    const { rest } = this.#options;
+    const notBefore = rest.beginsAt(now);
+    if (notBefore > now) {
+      this.#nextAt = notBefore;
+      return false;
+    }
+    rest.begun(now);
     const again = this.#attempts > 0;
     const wall = BigInt(Math.floor(wallNs));
     this.#sent = wall > this.#sent ? wall : this.#sent + 1n;
@@ -240,42 +243,50 @@ export class Handshakes {
 
   // --- Datagrams --------------------------------------------------------------------------------
 
-  /** Gives a datagram with a fitting hint to the worker; false: too many are there, or one is answered. */
-  read(datagram: Uint8Array, place: HandshakePlace, sink: HandshakeSink): boolean {
-    if (this.#reading >= READING_MAX || this.#answering !== undefined) return false;
-    const { peer } = this.#options;
+  /** Gives a datagram with a fitting hint to the worker, or says why not. */
+  read(
+    now: Nanoseconds,
+    datagram: Uint8Array,
+    place: HandshakePlace,
+    sink: HandshakeSink,
+  ): DropReason | undefined {
+    const { peer, gate } = this.#options;
+    if (this.#answering !== undefined) return "handshake_busy";
+    const dropped = gate.admit(now, datagram);
+    if (dropped !== undefined) return dropped;
+    this.#tag = (this.#tag + 1) >>> 0;
     const taken = sink.readDatagram({
       peer,
       affinity: peer,
-      tag: 0,
+      tag: this.#tag,
       parentKeySlot: NO_KEY_SLOT,
       ...place,
       datagram,
       acceptedHigh: Number(this.#accepted >> 32n),
       acceptedLow: Number(this.#accepted & 0xffff_ffffn),
     });
-    if (taken) this.#reading += 1;
-    return taken;
+    gate.begun(this.#tag, datagram, taken);
+    return taken ? undefined : "open_queue_full";
   }
 
   /** A worker answered; gives what was agreed, when that is it. */
   handleResult(now: Nanoseconds, wallNs: number, result: HandshakeResult): Agreed | undefined {
+    const { gate } = this.#options;
     switch (result.kind) {
       case "initiation":
-        this.#reading -= 1;
         this.#initiation(now, wallNs, result);
         return undefined;
       case "completed":
-        this.#reading -= 1;
+        gate.useful(result.tag);
         return this.#completed(result);
       case "responded":
         return this.#responded(result);
       case "stale":
-        this.#reading -= 1;
+        gate.useless(result.tag, false);
         return undefined;
       case "refused":
         // Of a job that was to write, the key slot says which; of one that was to read there is none.
-        if (result.keySlot === NO_KEY_SLOT) this.#reading -= 1;
+        if (result.keySlot === NO_KEY_SLOT) gate.failed(result.tag);
         else if (result.keySlot === this.#answering?.keySlot) this.#unanswerable();
         return undefined;
       case "initiated":
@@ -284,8 +295,8 @@ export class Handshakes {
   }
 
   /** What a worker read is not used. */
-  handleDropped(): void {
-    this.#reading -= 1;
+  handleDropped({ tag }: HandshakeResult): void {
+    this.#options.gate.useful(tag);
   }
 
   /** The worker has nothing that it could answer any more, and no keys. */
@@ -304,8 +315,14 @@ export class Handshakes {
   #initiation(now: Nanoseconds, wallNs: number, result: HandshakeResult): void {
     const stamp = (BigInt(result.stampHigh) << 32n) | BigInt(result.stampLow);
     const payload = decodeHandshakePayload(result.payload);
-    if (stamp <= this.#accepted || payload === undefined || this.#answering !== undefined) return;
-    const { ids } = this.#options;
+    const { ids, rest, gate } = this.#options;
+    const isNews = stamp > this.#accepted && this.#answering === undefined;
+    if (!isNews || payload === undefined || !rest.answers(now, payload.boot)) {
+      gate.useless(result.tag, true);
+      return;
+    }
+    gate.useful(result.tag);
+    rest.begun(now, payload.boot);
     this.#accepted = stamp;
     const wall = BigInt(Math.floor(wallNs));
     this.#heal(payload);

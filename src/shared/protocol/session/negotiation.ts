@@ -3,7 +3,9 @@
 
 import { type Nanoseconds, NS_PER_MS } from "../../base/units.js";
 import { DATAGRAM_BYTES_MAX } from "../constants.js";
+import type { CpuBudget } from "../cpu-budget.js";
 import type { Agreed } from "./agreed.js";
+import { GateMemory } from "./gate-memory.js";
 import {
   encodeHandshakePayload,
   type HandshakePayload,
@@ -18,6 +20,7 @@ import { Rekeys } from "./rekeys.js";
 import type { RotationState } from "./rotation.js";
 import { ACK_DELAY_MS, type Session } from "./session.js";
 import type { SessionIds } from "./session-ids.js";
+import type { SessionRest } from "./session-rest.js";
 
 /** Results that wait until it is durable that the peer holds their key. */
 const PARKED_MAX = 4;
@@ -34,6 +37,9 @@ export interface NegotiationOptions {
   readonly rotation: RotationState | undefined;
   readonly ring: readonly PairKeyParts[];
   readonly path: PeerPath;
+  readonly rest: SessionRest;
+  /** What failing handshakes of all peers may cost. */
+  readonly gateBudget: CpuBudget;
   /** 8 bytes, drawn at this start of the daemon. */
   readonly boot: Uint8Array;
   /** What we promise in the next handshake. */
@@ -58,7 +64,9 @@ export class Negotiation {
     this.#options = options;
     this.keys = new PeerKeys(options.rotation, ringNamesOf(options.ring));
     const { sent, accepted } = stamps;
-    this.handshakes = new Handshakes({ peer, ids, uniform, sent, accepted, payload });
+    const gate = new GateMemory(options.gateBudget);
+    const { rest } = options;
+    this.handshakes = new Handshakes({ peer, ids, uniform, gate, rest, sent, accepted, payload });
     this.rekeys = new Rekeys(peer, ids, () => payload(this.handshakes.accepted));
   }
 
@@ -127,7 +135,7 @@ export class Negotiation {
 
   /** What was read is not used after all. */
   #refuse(result: HandshakeResult): void {
-    if (result.parentKeySlot === NO_KEY_SLOT) this.handshakes.handleDropped();
+    if (result.parentKeySlot === NO_KEY_SLOT) this.handshakes.handleDropped(result);
   }
 
   // --- The store --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // What a peer of the session layer is given, and what it tells the layer.
 
 import type { Nanoseconds } from "../../base/units.js";
+import type { CpuBudget } from "../cpu-budget.js";
 import type { SettlementQueue } from "../settlement.js";
 import type { Share } from "./credit-share.js";
 import type { HandshakeStamps } from "./handshakes.js";
@@ -22,6 +23,8 @@ export interface PeerShared {
   readonly outgoing: Outgoing;
   readonly settlements: SettlementQueue;
   readonly budget: ReassemblyBudget;
+  /** What failing handshakes of all peers may cost. */
+  readonly gateBudget: CpuBudget;
   readonly random: (into: Uint8Array) => void;
   /** Uniform in [0, 1): jitter only. */
   readonly uniform: () => number;

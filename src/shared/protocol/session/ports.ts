@@ -141,7 +141,8 @@ export interface HandshakeResult {
   /**
    * `initiated`, `responded`: the datagram (or, in a rekey, the Noise message) is ready to go.
    * `initiation`: message 1 was read. `completed`: message 2 was read, the keys are installed.
-   * `stale`: message 1 with a stamp not above `accepted`. `refused`: not authentic, or malformed.
+   * `stale`: authentic, and of no use: message 1 with a stamp not above `accepted`, or message 2 that
+   * nobody waits for. `refused`: not authentic, or malformed.
    */
   readonly kind: "initiated" | "responded" | "initiation" | "completed" | "stale" | "refused";
   readonly peer: number;

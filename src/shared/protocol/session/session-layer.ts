@@ -8,6 +8,7 @@ import { type Nanoseconds, nanoseconds } from "../../base/units.js";
 import { DeadlineHeap } from "../deadline-heap.js";
 import { shareOf } from "./credit-share.js";
 import type { FrameSinks } from "./frame-handler.js";
+import { gateBudget } from "./gate-memory.js";
 import type { HandshakePlace, StampOrder } from "./handshakes.js";
 import { HintGate } from "./hint-gate.js";
 import { BOOT_ID_BYTES } from "./limits.js";
@@ -81,6 +82,7 @@ export class SessionLayer {
       outgoing: this.outgoing,
       settlements: options.settlements,
       budget: new ReassemblyBudget(),
+      gateBudget: gateBudget(),
       random,
       uniform: options.uniform,
     };
@@ -169,8 +171,7 @@ export class SessionLayer {
     if (index < 0) return "hint_budget";
     const peer = this.#peerOf(index);
     if (peer.silent) return "handshake_busy";
-    const taken = peer.handshakes.read(datagram, { address, port }, handshakes);
-    return taken ? undefined : "handshake_busy";
+    return peer.handshakes.read(now, datagram, { address, port }, handshakes);
   }
 
   /** A worker found the tag of a packet in order. */

@@ -41,6 +41,7 @@ import { CLOSING, type Closing } from "./reasons.js";
 import { Receiver } from "./receiver.js";
 import { Sender } from "./sender.js";
 import { Session } from "./session.js";
+import { SessionRest } from "./session-rest.js";
 import { SessionSet } from "./session-set.js";
 
 const NEVER = nanoseconds(Number.POSITIVE_INFINITY);
@@ -50,8 +51,6 @@ const HELD_BYTES_MAX = 4 * 1_024 * 1_024;
 const ACTIVE_NS = 30 * NS_PER_SECOND;
 /** Probe timeouts without any answer behind which a new handshake begins. */
 const TIMEOUTS_MAX = 3;
-/** Wait behind a session that was closed for a fault, ns. */
-const FAULT_WAIT_NS = 5 * NS_PER_SECOND;
 
 export class SessionPeer {
   readonly index: number;
@@ -63,6 +62,7 @@ export class SessionPeer {
   readonly handshakes: Handshakes;
   readonly announcements: Announcements;
   readonly #events: PeerEvents;
+  readonly #rest: SessionRest;
   readonly #sessions: SessionSet;
   readonly #answers: AnswerFrames;
   readonly #writer: PacketWriter;
@@ -88,9 +88,10 @@ export class SessionPeer {
     this.receiver = new Receiver({ peer: index, budget: shared.budget, ...this.#promised });
     this.path = new PeerPath({ now, random, mtu: { pinnedBytes: config.mtuBytes ?? 0 } });
     const { stamps, rotation } = options;
+    this.#rest = new SessionRest(now);
     this.negotiation = new Negotiation({
       ...{ peer: index, ids, uniform, stamps, rotation, ring: config.ring, path: this.path },
-      boot: shared.boot,
+      ...{ boot: shared.boot, rest: this.#rest, gateBudget: shared.gateBudget },
       promise: () => this.#promised,
       sessionOf: (keySlot) => this.#sessions.ofKeySlot(keySlot),
       onAgreed: (at, agreed, fresh) => this.#agree(at, agreed, fresh),
@@ -121,7 +122,7 @@ export class SessionPeer {
       rekeys,
       path: this.path,
       events: {
-        onClose: (session, reason) => this.#closedByPeer(session, reason),
+        onClose: (session, reason, at) => this.#closedByPeer(at, session, reason),
         onKeys: (frame) => keys.handleKeys(frame, this.negotiation.wallNs / NS_PER_MS),
         onMismatch: () => events.onMismatch(index),
       },
@@ -417,13 +418,20 @@ export class SessionPeer {
     session.closing = reason;
     this.#stirred = true;
     if (session !== this.session) this.#sessions.end(session);
-    if (reason !== CLOSING.stop) this.handshakes.rest(now, FAULT_WAIT_NS);
+    if (reason !== CLOSING.stop) this.#fault(now, session);
     this.#events.onClosed(this.index, reason, true);
   }
 
-  #closedByPeer(session: Session, reason: number): void {
+  #closedByPeer(now: Nanoseconds, session: Session, reason: number): void {
+    if (reason !== CLOSING.stop) this.#fault(now, session);
     this.#sessions.end(session);
     this.#events.onClosed(this.index, reason, false);
+  }
+
+  /** No session follows for a while, one that was answered meanwhile included. */
+  #fault(now: Nanoseconds, { payload }: Session): void {
+    this.#rest.handleFault(now, payload.boot);
+    this.#sessions.endAll(({ state }) => state === "next");
   }
 
   /** A session is gone: what it had under way is lost, its keys are wiped. */

@@ -1,0 +1,152 @@
+// How often a peer that breaks the rules gets a session, and what copies of handshakes cost: little,
+// and nothing of it delays who keeps the rules.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LayerWorld } from "./layer-world.js";
+
+const text = (words: string): Uint8Array => new TextEncoder().encode(words);
+/** No frame has this type. */
+const FAULT = Uint8Array.of(0x3f);
+
+/** Messages 2 that a host sent until now, or all hosts. */
+const answers = (it: LayerWorld, host?: number): number =>
+  [...it.greetings.values()].filter(({ from, type }) => type === 2 && from === (host ?? from))
+    .length;
+
+test("two hosts whose sessions end with a fault rest, longer each time, on both sides", () => {
+  const it = new LayerWorld({ seed: 11 });
+  const [a, b] = it.hosts;
+  b.tamper = () => FAULT;
+  a.send(1, text("to a broken host"));
+  b.send(1, text("from a broken host"));
+
+  it.run(60_000);
+  const inMinute = answers(it);
+  it.run(600_000);
+
+  // Rests of 5, 10, 20, 40 s: four rounds in a minute, of two sessions at most.
+  assert.ok(inMinute >= 3 && inMinute <= 8, `${inMinute} sessions in a minute`);
+  assert.ok(answers(it) - inMinute <= 8, `${answers(it)} sessions in ten minutes`);
+  b.tamper = undefined;
+  it.run(1_000_000);
+  assert.deepEqual([a.acknowledged, b.acknowledged], [[1], [1]]);
+});
+
+test("a broken host that starts anew at each fault gets one more session for each rest", () => {
+  const it = new LayerWorld({ seed: 12 });
+  const [a, b] = it.hosts;
+  b.tamper = () => FAULT;
+
+  for (let restart = 0; restart < 600; restart++) {
+    b.layer.announce(b.now, 0);
+    it.run((restart + 1) * 100);
+    b.restart();
+  }
+
+  const closed = a.reports.filter((sentence) => sentence.includes("closed by us")).length;
+  assert.ok(closed >= 3 && closed <= 10, `${closed} sessions in a minute`);
+});
+
+test("a host that starts anew behind a fault is back within a round trip", () => {
+  const it = new LayerWorld({ seed: 13 });
+  const [a, b] = it.hosts;
+  a.send(1, text("before"));
+  it.run(1_000);
+  b.tamper = () => FAULT;
+  b.send(1, text("whose packet is broken"));
+  it.run(1_100);
+  assert.equal(a.layer.peers[0]?.session, undefined, "the session is closed");
+
+  b.tamper = undefined;
+  b.restart();
+  b.layer.announce(b.now, 0);
+  a.send(2, text("behind"));
+  it.run(1_120);
+
+  assert.deepEqual(b.acknowledged, [1]);
+  assert.deepEqual(a.acknowledged, [1, 2]);
+});
+
+test("a peer that begins sessions without end is answered twice a second", () => {
+  const it = new LayerWorld({ seed: 14 });
+  const [a, b] = it.hosts;
+  for (let restart = 0; restart < 400; restart++) {
+    b.layer.announce(b.now, 0);
+    it.run((restart + 1) * 50);
+    b.restart();
+  }
+
+  const answered = answers(it, 0);
+  assert.ok(answered >= 40 && answered <= 60, `${answered} in 20 s`);
+  b.layer.announce(b.now, 0);
+  a.send(1, text("and yet"));
+  it.run(25_000);
+  assert.deepEqual(a.acknowledged, [1]);
+});
+
+// --- Copies ---------------------------------------------------------------------------------------
+
+test("copies of handshakes that were read are not read again", () => {
+  const it = new LayerWorld({ seed: 15 });
+  const [a, b] = it.hosts;
+  a.send(1, text("one"));
+  it.run(1_000);
+  const recorded = it.record.filter(({ datagram }) => datagram.length >= 140).slice(0, 2);
+  assert.equal(recorded.length, 2, "message 1 and 2");
+  const [readsOfA, readsOfB] = [a.reads, b.reads];
+
+  for (let copy = 0; copy < 2_000; copy++) {
+    for (const { from, datagram } of recorded) it.hosts[1 - from]?.receive(datagram, "elsewhere");
+  }
+
+  assert.deepEqual([a.reads, b.reads], [readsOfA, readsOfB]);
+  assert.equal(b.drops.filter((reason) => reason === "replayed").length, 2_000);
+});
+
+test("behind a restart each copy is read once", () => {
+  const it = new LayerWorld({ seed: 16 });
+  const [a, b] = it.hosts;
+  a.send(1, text("one"));
+  it.run(1_000);
+  const recorded = it.record.filter(({ datagram }) => datagram.length >= 140).slice(0, 2);
+  for (const host of it.hosts) host.restart();
+  const reads = a.reads + b.reads;
+
+  for (let copy = 0; copy < 500; copy++) {
+    for (const { from, datagram } of recorded) it.hosts[1 - from]?.receive(datagram, "elsewhere");
+    it.run(1_001 + copy);
+  }
+
+  assert.equal(a.reads + b.reads - reads, 2);
+});
+
+test("other bytes behind a recorded tag cost a hundredth of a core, and no other peer anything", () => {
+  const it = new LayerWorld({ seed: 17, hosts: 3 });
+  const [a, b, c] = it.hosts;
+  a.up = false;
+  b.send(1, text("message 1 is recorded, and lost"));
+  it.run(10);
+  const lost = it.record.find(({ from }) => from === 1)?.datagram;
+  assert.ok(lost);
+  a.up = true;
+  b.up = false;
+
+  for (let ms = 10; ms < 2_010; ms++) {
+    for (let copy = 0; copy < 10; copy++) {
+      const forged = lost.slice();
+      forged[20] = copy;
+      forged[21] = ms & 255;
+      a.receive(forged, "elsewhere");
+    }
+    it.run(ms + 1);
+    if (ms === 1_500) c?.send(1, text("to a, meanwhile"), {}, 0);
+    if (ms === 1_520) assert.deepEqual(c?.acknowledged, [1], "another peer is read at once");
+  }
+
+  assert.ok(a.reads > 1_000 && a.reads < 2_000, `${a.reads} of 20,000 were read`);
+  assert.ok(a.drops.filter((reason) => reason === "handshake_budget").length > 15_000);
+  b.up = true;
+  it.run(10_000);
+  assert.deepEqual(b.acknowledged, [1]);
+});
