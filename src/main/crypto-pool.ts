@@ -24,6 +24,7 @@ import {
   wordOf,
 } from "../shared/runtime/slab.js";
 import { SlabRoutes } from "../shared/runtime/slab-cursor.js";
+import type { SendDone } from "./socket/datagram-socket.js";
 
 /** Slabs of one worker at most: filling, travelling, being sent from. */
 export const SLABS_PER_WORKER_MAX = 16;
@@ -49,7 +50,7 @@ export class PooledSlab {
   readonly routes = new SlabRoutes();
   readonly lane: number;
   /** Called when a send is done; made once per slab. */
-  done: ((code: string | undefined) => void) | undefined;
+  done: SendDone | undefined;
   /** Sends not yet done; the slab is free when none is left. */
   outstanding = 0;
 

@@ -17,7 +17,8 @@ import { reachOf } from "./reach.js";
 import { Scheduler } from "./scheduler.js";
 import type { SessionSettings } from "./session-settings.js";
 import { SessionControl } from "./session-start.js";
-import { DgramSocket } from "./socket/dgram.js";
+import { chooseSocket, type SocketChoice } from "./socket/choose-socket.js";
+import type { DatagramSocket, SocketWish } from "./socket/datagram-socket.js";
 import { Store } from "./store.js";
 
 /** What a reload may change. */
@@ -41,6 +42,8 @@ export interface DaemonOptions {
   readonly address: string;
   /** 0 lets the kernel choose. */
   readonly port: number;
+  /** Which socket is wanted; "auto" when nobody says. */
+  readonly socket?: SocketWish;
   readonly cryptoWorkers: number;
   readonly store: Omit<StoreOptions, "lifeSeconds" | "quotaBytes">;
   readonly settings: DaemonSettings;
@@ -69,7 +72,9 @@ const CHECK_EVERY_NS = 60 * NS_PER_SECOND;
 export class Daemon {
   readonly counters = new Counters();
   readonly #options: DaemonOptions;
-  readonly #socket = new DgramSocket();
+  /** Which socket it is, and why. */
+  readonly socketChoice: SocketChoice;
+  readonly #socket: DatagramSocket;
   #pool: CryptoPool | undefined;
   #store: Store | undefined;
   #endpoint: Endpoint | undefined;
@@ -88,6 +93,8 @@ export class Daemon {
 
   constructor(options: DaemonOptions) {
     this.#options = options;
+    this.socketChoice = chooseSocket(options.socket ?? "auto");
+    this.#socket = this.socketChoice.make();
     this.#summary = new SummaryLog(options.log);
     this.#reporter = new Reporter(
       (sentence) => options.log.warn(sentence),

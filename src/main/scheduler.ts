@@ -5,6 +5,7 @@ import { assert } from "../shared/base/assert.js";
 import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../shared/base/units.js";
 import type { Endpoint } from "../shared/protocol/endpoint.js";
 import { type SealedPacket, TAG_ACK } from "../shared/protocol/slot.js";
+import { MTU_BASE_BYTES } from "../shared/protocol/transport/mtu.js";
 import type { Counters } from "../shared/runtime/counters.js";
 import { isSessionOutcome } from "../shared/runtime/session-slab.js";
 import { OUTCOME, wordOf } from "../shared/runtime/slab.js";
@@ -135,14 +136,15 @@ export class Scheduler {
     const code = slab.table.words[wordOf(index)] as number;
     if (isSessionOutcome(code)) {
       const sealed = this.sessions?.visit(now, wallNs, slab.table, slab.routes, index);
-      if (sealed !== undefined) this.#transmit(slab, sealed);
+      // What a path of the base size may not carry must not pass in fragments: it tells the MTU.
+      if (sealed !== undefined) this.#transmit(slab, sealed, sealed.length > MTU_BASE_BYTES);
       return;
     }
     switch (code) {
       case OUTCOME.sealed:
         if (this.#endpoint.handleSealed(now, wallNs, packet)) {
           if (packet.tag === TAG_ACK) of.acks_sent += 1;
-          this.#transmit(slab, packet);
+          this.#transmit(slab, packet, false);
         } else of.unsealed += 1;
         return;
       case OUTCOME.message:
@@ -179,15 +181,16 @@ export class Scheduler {
 
   // --- Outputs ----------------------------------------------------------------------------------
 
-  #transmit(slab: PooledSlab, packet: SealedPacket): void {
+  #transmit(slab: PooledSlab, packet: SealedPacket, whole: boolean): void {
     slab.outstanding += 1;
-    slab.done ??= (code) => {
+    slab.done ??= (code, at) => {
       if (code !== undefined) this.#counters.of.send_errors += 1;
       else this.#counters.of.datagrams_sent += 1;
+      if (code === "EMSGSIZE") this.sessions?.handleTooBig(slab.table, slab.routes, at);
       this.#sendDone(slab);
     };
     const { bytes, at, length, address, port } = packet;
-    this.#socket.send(bytes, at, length, address, port, slab.done);
+    this.#socket.send(bytes, at, length, address, port, slab.done, whole);
   }
 
   #sendDone(slab: PooledSlab): void {

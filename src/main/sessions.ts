@@ -205,6 +205,7 @@ export class Sessions {
         this.layer.handleRefused(now, packet.tag);
         return undefined;
       case SESSION_OUTCOME.unsealedPacket:
+        this.layer.handleWithdrawn(packet);
         of.unsealed += 1;
         return undefined;
       case SESSION_OUTCOME.unopenedPacket:
@@ -215,6 +216,18 @@ export class Sessions {
       default:
         this.#handshake(now, wallNs, table, routes, index);
         return undefined;
+    }
+  }
+
+  /** The system refused the packet that lies at `at` in a slab for its size: its path is narrower. */
+  handleTooBig(table: SlabTable, routes: SlabRoutes, at: number): void {
+    this.#cursor ??= new SessionCursor(table, routes);
+    for (let index = 0; index < table.entries; index++) {
+      if (table.words[wordOf(index)] !== SESSION_OUTCOME.sealedPacket) continue;
+      const packet = this.#cursor.move(table, routes, index);
+      if (packet.at !== at) continue;
+      this.layer.handleTooBig(this.#clock.now(), packet, packet.length);
+      return;
     }
   }
 
@@ -266,6 +279,7 @@ export class Sessions {
     this.#targets.announce();
     this.#notes.pump(now, wallNs);
     this.#options.endpoint.inFlightElsewhere = layer.outgoing.size;
+    this.#counters.of.rows_postponed = layer.outgoing.postponements;
   }
 
   pollDeadline(now: Nanoseconds): Nanoseconds {

@@ -20,6 +20,7 @@ import {
   PEER_MODES,
 } from "../shared/protocol/session/peer-config.js";
 import { parseTime } from "../shared/store/text-time.js";
+import { SOCKET_WISHES } from "./socket/datagram-socket.js";
 
 /** Crypto workers at most when nobody says how many. Source: ours; bench/pipeline. */
 const CRYPTO_WORKERS_DEFAULT_MAX = 4;
@@ -101,6 +102,10 @@ const ipAddress = fitting("an IP address such as 0.0.0.0 or ::", (value) =>
   typeof value === "string" ? canonicalAddress(value.trim()) : undefined,
 );
 
+const socketWish = fitting("auto, dgram or linux", (value) =>
+  SOCKET_WISHES.find((each) => each === value),
+);
+
 /** Workers when nobody says how many: one core is left to main and the database. */
 export const cryptoWorkersDefault = (cores: number = availableParallelism()): number =>
   Math.min(CRYPTO_WORKERS_DEFAULT_MAX, Math.max(1, cores - 1));
@@ -166,6 +171,13 @@ export const SETTINGS = {
     reload: restart,
     schema: whole(0, 65_535),
     fallback: 61_773,
+  },
+  socket: {
+    key: "socket",
+    flag: "socket",
+    reload: restart,
+    schema: socketWish,
+    fallback: "auto",
   },
   windowSeconds: {
     key: "window",

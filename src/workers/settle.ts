@@ -26,12 +26,12 @@ export class Settler {
     this.#now = now;
     this.#acknowledged = db.prepare(
       `UPDATE OR FAIL outbound_messages SET state = 'acknowledged', ack_received_at = ?,
-         sent_at = coalesce(sent_at, ?), next_attempt_at = NULL, updated_at = ?
+         sent_at = coalesce(sent_at, ?), next_attempt_at = NULL, last_error = NULL, updated_at = ?
        WHERE ${ID_RANGE}`,
     );
     this.#waiting = db.prepare(
       `UPDATE OR FAIL outbound_messages SET state = 'sent', retry_count = ?, sent_at = ?,
-         next_attempt_at = ?, updated_at = ?
+         next_attempt_at = ?, last_error = coalesce(?, last_error), updated_at = ?
        WHERE ${ID_RANGE}`,
     );
     this.#failed = db.prepare(
@@ -88,7 +88,7 @@ export class Settler {
   }
 
   #wait({ waiting }: Settlement): number {
-    const { rowIds, generations, attempts, sentAt, nextAttemptAt } = waiting;
+    const { rowIds, generations, attempts, sentAt, nextAttemptAt, reasons } = waiting;
     const now = timeText(this.#now());
     let changed = 0;
     for (let i = 0; i < rowIds.length; i++) {
@@ -96,6 +96,7 @@ export class Settler {
         attempts[i],
         timeText(sentAt[i]),
         timeText(nextAttemptAt[i]),
+        reasons?.[i] || null,
         now,
         rowIds[i],
         rowIds[i],

@@ -18,6 +18,8 @@ import { HOST_VARIABLE, type HostOptions } from "./host.js";
 export const LOOPBACK = "127.0.0.1";
 export const CLI = fileURLToPath(new URL("../../src/main/cli.js", import.meta.url));
 const HOST = fileURLToPath(new URL("./host.js", import.meta.url));
+/** Which socket all daemons use: as `--socket`, from the environment of the test. */
+export const SOCKET = process.env["SECUREDGRAM_TEST_SOCKET"] || "auto";
 const LOOK_MS = 5;
 const WAIT_MS = 30_000;
 /** Below the range that the kernel gives away by itself, so that a restart finds its port free. */
@@ -157,7 +159,7 @@ export class TestDaemon {
     const { flags = [], address = LOOPBACK } = this.#options;
     const own = ["--bind", address, "--port", String(this.port), "--db", this.database];
     const rest = ["--log", "stdout", "--verbose", "--user", userInfo().username];
-    return [CLI, "run", ...own, ...rest, ...flags];
+    return [CLI, "run", ...own, ...rest, "--socket", SOCKET, ...flags];
   }
 
   #environment(): NodeJS.ProcessEnv {
@@ -166,6 +168,7 @@ export class TestDaemon {
     const options: HostOptions = { port, database, ...this.host };
     return {
       PATH: process.env["PATH"],
+      SECUREDGRAM_TEST_SOCKET: SOCKET,
       HOME: this.directory,
       ...(secretInEnvironment ? { SECUREDGRAM_SECRET: secret } : {}),
       ...(this.host === undefined ? {} : { [HOST_VARIABLE]: JSON.stringify(options) }),

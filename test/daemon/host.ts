@@ -35,6 +35,7 @@ async function serve(options: HostOptions): Promise<void> {
       port: options.port,
       db: options.database,
       "retry-interval": 0.25,
+      socket: process.env["SECUREDGRAM_TEST_SOCKET"] || "auto",
       ...(options.config === undefined ? {} : { config: options.config }),
     },
     env: process.env,
@@ -48,6 +49,7 @@ async function serve(options: HostOptions): Promise<void> {
   const daemon = new Daemon({
     address: config.address,
     port: config.port,
+    socket: config.socket,
     cryptoWorkers: 1,
     store: {
       path: config.db,

@@ -46,7 +46,7 @@ const BURST_DATAGRAMS = 50;
 const PACKETS_PER_ROGUE = 20;
 /** Packets of a rogue between two looks at what came back. */
 const PACKETS_AT_ONCE = 8;
-const SESSION_PACKETS_MAX = 200;
+const SESSION_PACKETS_MAX = 40;
 const WARM_UP_SHARE = 0.2;
 
 /** Throws where a promise is broken. */
@@ -95,7 +95,8 @@ export async function flood(place: Place, options: FloodOptions): Promise<FloodR
   const honestEvery = Math.ceil(options.keyed / 10);
   for (let n = 0; n < options.keyed; n++) {
     if (inSession >= SESSION_PACKETS_MAX || rogue.isClosed) {
-      if (rogue.isClosed) rogue = await crew.next();
+      // Its daemon may have closed the session long ago, in a packet that was lost.
+      rogue = await crew.next();
       await rogue.shake();
       inSession = 0;
     }

@@ -46,6 +46,7 @@ test("with a secret and nothing else all settings have their defaults", (t) => {
     pidFile: join(input.cwd, "securedgram.pid"),
     address: "0.0.0.0",
     port: 61_773,
+    socket: "auto",
     windowSeconds: 10,
     maxRetries: undefined,
     retryIntervalSeconds: undefined,

@@ -14,7 +14,7 @@ interface Source {
   readonly port: number;
 }
 
-/** What a child is told as it starts. */
+/** What a child is told once it runs. */
 export interface FloodOrder {
   readonly target: Source;
   readonly sources: readonly Source[];
@@ -44,9 +44,10 @@ export class FloodProcess {
     order: FloodOrder,
     wrapper: readonly string[] = [],
   ): Promise<FloodProcess> {
-    const [command = "", ...words] = [...wrapper, process.execPath, CHILD, JSON.stringify(order)];
+    const [command = "", ...words] = [...wrapper, process.execPath, CHILD];
     const child = spawn(command, words, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
     const flood = new FloodProcess(child);
+    child.send(order);
     place.after(() => flood.end());
     const died = once(child, "exit").then(([code]) => {
       throw new Error(`the flooder ended with ${code}`);

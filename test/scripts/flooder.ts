@@ -13,11 +13,11 @@ const TAG_BYTES = 16;
 const DATAGRAM_BYTES = 1_200;
 /** Different datagrams; many more are sent. */
 const DATAGRAMS = 4_096;
-/** Under way at a time: the next one follows each that left. */
-const AT_ONCE = 32;
+/** Between two turns of the event loop, which tells how many left. */
+const AT_ONCE = 64;
 const TELL_MS = 250;
 
-const order = JSON.parse(process.argv[2] ?? "") as FloodOrder;
+const [order] = (await once(process, "message")) as [FloodOrder];
 const random = randomFrom(order.seed);
 const below = (limit: number): number => Math.floor(random() * limit);
 const bytesOf = (base64: string): Buffer => Buffer.from(base64, "base64");
@@ -26,7 +26,7 @@ const packets = order.packets.map(bytesOf);
 const datagrams = Array.from({ length: DATAGRAMS }, datagram);
 const sockets = await Promise.all(order.sources.map(spoof));
 let sent = 0;
-for (let n = 0; n < AT_ONCE; n++) next();
+setImmediate(burst);
 setInterval(() => process.send?.(sent), TELL_MS);
 process.on("disconnect", () => process.exit(0));
 
@@ -58,9 +58,11 @@ function datagram(): Buffer {
   return bytes;
 }
 
-function next(): void {
-  const socket = sockets[sent % sockets.length] as Socket;
-  const one = datagrams[(sent * 7) % DATAGRAMS] as Buffer;
-  sent += 1;
-  socket.send(one, next);
+function burst(): void {
+  for (let n = 0; n < AT_ONCE; n++) {
+    const socket = sockets[sent % sockets.length] as Socket;
+    socket.send(datagrams[(sent * 7) % DATAGRAMS] as Buffer);
+    sent += 1;
+  }
+  setImmediate(burst);
 }

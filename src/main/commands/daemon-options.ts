@@ -13,6 +13,11 @@ export const DAEMON_OPTIONS = {
   pidfile: { kind: "text", short: "P", placeholder: "FILE", summary: "pid file" },
   port: { kind: "text", short: "p", placeholder: "PORT", summary: "UDP port to listen on" },
   bind: { kind: "text", short: "b", placeholder: "ADDRESS", summary: "address to listen on" },
+  socket: {
+    kind: "text",
+    placeholder: "KIND",
+    summary: "how datagrams travel: auto, dgram or linux",
+  },
   secret: {
     kind: "text",
     short: "s",

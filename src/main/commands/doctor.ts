@@ -9,6 +9,7 @@ import { spoolContent, spoolFolder, spoolSentence } from "../client/spool-folder
 import { type Config, loadConfig } from "../config.js";
 import { lockHolder } from "../instance.js";
 import { checkNodeVersion } from "../process.js";
+import { chooseSocket } from "../socket/choose-socket.js";
 import { SOCKET_BUFFER_BYTES } from "../socket/datagram-socket.js";
 import { DgramSocket } from "../socket/dgram.js";
 import { defineCommand } from "./command.js";
@@ -33,7 +34,8 @@ const NODE_RECOMMENDED = [22, 14] as const;
 
 export const doctorCommand = defineCommand({
   name: "doctor",
-  summary: "check this host: Node, modules, files, keys, peers, port, clock, buffers, database",
+  summary:
+    "check this host: Node, modules, files, keys, peers, socket, port, clock, buffers, database",
   usage: "",
   options: { ...DAEMON_OPTIONS, json: { kind: "flag", summary: "print the findings as JSON" } },
   positionals: [0, 0],
@@ -65,7 +67,13 @@ async function examine(
     findings.push(trouble("configuration", error));
   }
   if (config !== undefined) {
-    findings.push(await port(config), database(config), ...spool(config), ...keyFindings(config));
+    findings.push(
+      socket(config),
+      await port(config),
+      database(config),
+      ...spool(config),
+      ...keyFindings(config),
+    );
   }
   findings.push(await buffers(), clock(), memoryLock());
   return findings;
@@ -108,6 +116,16 @@ function sqlite(): Finding {
     return { about: "SQLite", verdict: "ok", found: sqliteVersion() };
   } catch (error) {
     return trouble("SQLite", error);
+  }
+}
+
+function socket(config: Config): Finding {
+  const about = "socket";
+  try {
+    const { kind, why } = chooseSocket(config.socket);
+    return { about, verdict: "ok", found: `${kind}: ${why}` };
+  } catch (error) {
+    return trouble(about, error);
   }
 }
 

@@ -120,6 +120,7 @@ class Service {
     return new Daemon({
       address: config.address,
       port: config.port,
+      socket: config.socket,
       cryptoWorkers: config.cryptoWorkers,
       store: { path: config.db, pagesMax: 0, synchronous: "FULL" },
       settings: daemonSettings(config),
@@ -162,7 +163,9 @@ class Service {
       this.#log?.warn("the kernel gives a small receive buffer", { bytes, wanted, remedy });
     }
     // At this level the line is written whatever the log level is.
-    this.#log?.warn(READY_MESSAGE, { version: VERSION, address, port: daemon.port });
+    const { kind: socket, why } = daemon.socketChoice;
+    this.#log?.warn(READY_MESSAGE, { version: VERSION, address, port: daemon.port, socket });
+    this.#log?.info("this is how datagrams travel", { socket, why });
     if (!isDetached() && target !== "stdout") {
       this.#io.say(`${this.#io.program}: port ${daemon.port} is open; the log goes to ${target}`);
     }

@@ -15,6 +15,10 @@ export type SendDone = (code: string | undefined, at: number) => void;
 /** Which socket is behind the interface. */
 export type SocketKind = "dgram" | "linux";
 
+/** What an operator may ask for. */
+export const SOCKET_WISHES = ["auto", "dgram", "linux"] as const;
+export type SocketWish = (typeof SOCKET_WISHES)[number];
+
 /** Asked of the kernel, bytes; it gives at most net.core.rmem_max, and `doctor` says so. */
 export const SOCKET_BUFFER_BYTES = 4 * 1_024 * 1_024;
 

@@ -25,6 +25,7 @@ export const TURN_DATAGRAMS_MAX = 256;
 const VIEWS_PER_MESSAGE = 64;
 /** Errors one after the other that tell of somebody else's trouble, before they are ours. */
 const SOFT_ERRORS_MAX = 64;
+const NO_BYTES = new Uint8Array(0);
 
 const NAMES_AT = CALL_MESSAGES_MAX * SIZE.mmsghdr;
 const CONTROLS_AT = NAMES_AT + CALL_MESSAGES_MAX * SIZE.address;
@@ -56,7 +57,7 @@ export class LinuxReceiver {
   readonly #heads: NativeMemory;
   readonly #data: NativeMemory;
   readonly #sources: AddressReader;
-  readonly #views: Uint8Array[] = [];
+  readonly #views: Uint8Array[] = new Array(CALL_MESSAGES_MAX * VIEWS_PER_MESSAGE).fill(NO_BYTES);
   /** Messages of the last call, the one being handed over, and how much of it was. */
   #messages = 0;
   #message = 0;
@@ -67,6 +68,8 @@ export class LinuxReceiver {
   #isShort = false;
   #softErrors = 0;
   #isStopped = false;
+  /** Datagrams handed over so far. */
+  handed = 0;
   /** Why it gave up. */
   errno = 0;
   /** Datagrams that were longer than the room for them: dropped. */
@@ -197,15 +200,16 @@ export class LinuxReceiver {
   #handOver(budget: number): number {
     let handed = 0;
     while (this.#message < this.#messages) {
-      const length = this.#heads.words[(this.#message * SIZE.mmsghdr >> 2) + MESSAGE_WORD.done];
+      const length = this.#heads.words[((this.#message * SIZE.mmsghdr) >> 2) + MESSAGE_WORD.done];
       const isEmpty = length === 0 && this.#offset === 0;
       while (this.#offset < length || isEmpty) {
-        if (handed === budget) return handed;
+        if (handed === budget || this.#isStopped) return handed;
         const rest = length - this.#offset;
         const bytes = this.#segment === 0 ? rest : Math.min(this.#segment, rest);
         const at = this.#offset;
         this.#offset += bytes;
         handed += 1;
+        this.handed += 1;
         this.#handler(this.#view(at, bytes), this.#address, this.#port);
         if (isEmpty) break;
       }
@@ -221,7 +225,7 @@ export class LinuxReceiver {
       this.#message * VIEWS_PER_MESSAGE +
       (this.#segment === 0 ? 0 : Math.floor(offset / this.#segment) % VIEWS_PER_MESSAGE);
     const kept = this.#views[index];
-    if (kept !== undefined && kept.byteOffset === at && kept.length === length) return kept;
+    if (kept.byteOffset === at && kept.length === length && length > 0) return kept;
     const view = this.#data.bytes.subarray(at, at + length);
     this.#views[index] = view;
     return view;

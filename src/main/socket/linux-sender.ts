@@ -129,9 +129,7 @@ export class LinuxSender {
       const slot = queue.slotOf(position);
       if (queue.wholes[slot] !== whole || datagrams === CALL_DATAGRAMS_MAX) break;
       const nameAt = NAMES_AT + messages * SIZE.address;
-      if (
-        !this.#addresses.write(this.#memory, nameAt, queue.addresses[slot], queue.ports[slot])
-      ) {
+      if (!this.#addresses.write(this.#memory, nameAt, queue.addresses[slot], queue.ports[slot])) {
         if (messages === 0) queue.shift("EINVAL");
         break;
       }
@@ -162,7 +160,8 @@ export class LinuxSender {
       const next = queue.slotOf(position + count);
       last = queue.lengths[next];
       bytes += last;
-      if (last > segment || last === 0 || bytes > RUN_BYTES_MAX || !this.#isAlike(slot, next)) break;
+      if (last > segment || last === 0 || bytes > RUN_BYTES_MAX || !this.#isAlike(slot, next))
+        break;
       this.#iovec(datagrams + count, next);
       count += 1;
     }

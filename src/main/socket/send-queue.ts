@@ -59,11 +59,11 @@ export class SendQueue {
       this.#grow(this.size * 2);
     }
     const slot = this.end & this.#mask;
-    const isShared = bytes.buffer instanceof SharedArrayBuffer;
-    const held = isShared ? bytes : sharedCopy(bytes, at, length);
+    const isInPlace = bytes === this.#lastBytes || bytes.buffer instanceof SharedArrayBuffer;
+    const held = isInPlace ? bytes : sharedCopy(bytes, at, length);
     this.#held[slot] = held;
     this.#dones[slot] = done;
-    this.wheres[slot] = this.#baseOf(held) + (isShared ? at : 0);
+    this.wheres[slot] = this.#baseOf(held) + (isInPlace ? at : 0);
     this.ats[slot] = at;
     this.lengths[slot] = length;
     this.ports[slot] = port;
@@ -83,7 +83,7 @@ export class SendQueue {
     done(code, this.ats[slot]);
   }
 
-  /** The last array is mostly this one, too: packets of a slab leave together. */
+  /** Of shared memory. The last array is mostly this one, too: packets of a slab leave together. */
   #baseOf(bytes: Uint8Array): number {
     if (bytes === this.#lastBytes) return this.#lastBase;
     let base = this.#bases.get(bytes);

@@ -11,6 +11,8 @@ export interface Settlement {
     readonly attempts: Uint32Array;
     readonly sentAt: Float64Array;
     readonly nextAttemptAt: Float64Array;
+    /** Sentences, why the other end did not take a row yet; empty: it said nothing. Absent: of none. */
+    readonly reasons?: readonly string[];
   };
   /** Rows that go another way by now: their lease ends, and they are leased anew. Rare. */
   readonly givenBack: readonly { readonly rowId: number; readonly generation: number }[];
@@ -22,18 +24,25 @@ export interface Settlement {
   }[];
 }
 
+const WAITING_FIELDS = 5;
+
 /** Collects outcomes; `take` hands them over and starts anew. Bounded by the rows in flight. */
 export class SettlementQueue {
   #acknowledged = 0;
   #ackRows = new Float64Array(256);
   #ackGenerations = new Uint32Array(256);
   #waiting: number[] = [];
+  /** By place in #waiting; rare, so a row without one has no entry behind the last that has. */
+  #reasons: string[] = [];
   #givenBack: { rowId: number; generation: number }[] = [];
   #failed: { rowId: number; generation: number; reason: string }[] = [];
 
   get size(): number {
     return (
-      this.#acknowledged + this.#waiting.length / 5 + this.#givenBack.length + this.#failed.length
+      this.#acknowledged +
+      this.#waiting.length / WAITING_FIELDS +
+      this.#givenBack.length +
+      this.#failed.length
     );
   }
 
@@ -50,7 +59,13 @@ export class SettlementQueue {
     attempts: number,
     sentAtMs: number,
     nextAtMs: number,
+    reason?: string,
   ): void {
+    if (reason !== undefined) {
+      const row = this.#waiting.length / WAITING_FIELDS;
+      while (this.#reasons.length < row) this.#reasons.push("");
+      this.#reasons.push(reason);
+    }
     this.#waiting.push(rowId, generation, attempts, sentAtMs, nextAtMs);
   }
 
@@ -64,9 +79,9 @@ export class SettlementQueue {
 
   take(): Settlement {
     const waiting = this.#waiting;
-    const rows = waiting.length / 5;
+    const rows = waiting.length / WAITING_FIELDS;
     const column = (at: number) =>
-      Float64Array.from({ length: rows }, (_, i) => waiting[i * 5 + at] as number);
+      Float64Array.from({ length: rows }, (_, i) => waiting[i * WAITING_FIELDS + at] as number);
     const settlement: Settlement = {
       acknowledged: {
         rowIds: this.#ackRows.slice(0, this.#acknowledged),
@@ -78,12 +93,14 @@ export class SettlementQueue {
         attempts: Uint32Array.from(column(2)),
         sentAt: column(3),
         nextAttemptAt: column(4),
+        ...(this.#reasons.length > 0 && { reasons: this.#reasons }),
       },
       givenBack: this.#givenBack,
       failed: this.#failed,
     };
     this.#acknowledged = 0;
     this.#waiting = [];
+    this.#reasons = [];
     this.#givenBack = [];
     this.#failed = [];
     return settlement;

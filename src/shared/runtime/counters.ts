@@ -19,6 +19,7 @@ export const COUNTER_NAMES = [
   "rows_leased",
   "rows_acknowledged",
   "rows_failed",
+  "rows_postponed",
   "store_busy",
   "store_full",
   "unsealed",

@@ -56,6 +56,8 @@ export interface WorldOptions {
   readonly storeDelayMs?: number;
   /** Default: 2. */
   readonly hosts?: number;
+  /** Longest message that any host takes, bytes. */
+  readonly messageBytesMax?: number;
 }
 
 /** A ring of one key, as every pair has it at first. */
@@ -96,7 +98,11 @@ export const hintOf = (from: number, to: number): Uint8Array =>
 export const keyIdOf = (name: string): Uint8Array =>
   new TextEncoder().encode(name.padEnd(8)).slice(0, 8);
 
-export function peerConfig(host: number, names: RingNames): SpeakingPeerConfig {
+export function peerConfig(
+  host: number,
+  names: RingNames,
+  messageBytesMax = 64 * 1_024 * 1_024,
+): SpeakingPeerConfig {
   return {
     mode: "session",
     name: `host${host}`,
@@ -114,7 +120,7 @@ export function peerConfig(host: number, names: RingNames): SpeakingPeerConfig {
     padding: { kind: "none" },
     keepaliveSeconds: undefined,
     limits: {
-      messageBytesMax: 64 * 1_024 * 1_024,
+      messageBytesMax,
       creditMessages: undefined,
       creditBytes: undefined,
     },

@@ -156,6 +156,8 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
   readonly stored: Stored[] = [];
   readonly acknowledged: number[] = [];
   readonly failed: { rowId: number; reason: string }[] = [];
+  /** Why rows wait, as last written into the table. */
+  readonly waits = new Map<number, string>();
   readonly reports: string[] = [];
   readonly drops: string[] = [];
   readonly payloads = new Map<number, Uint8Array>();
@@ -245,7 +247,11 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
 
   #configured(): readonly LayerPeer[] {
     return this.memory.map(({ sent, accepted, rotation }, peer) => ({
-      config: peerConfig(hostOf(this.#index, peer), this.rings[peer] as RingNames),
+      config: peerConfig(
+        hostOf(this.#index, peer),
+        this.rings[peer] as RingNames,
+        this.#world.options.messageBytesMax,
+      ),
       stamps: { sent, accepted },
       rotation: rotation === undefined ? undefined : parseRotation(rotation),
       spools: [],
@@ -367,6 +373,10 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
       for (const failed of settlement.failed) {
         this.failed.push(failed);
         this.rows.delete(failed.rowId);
+      }
+      const { rowIds, reasons = [] } = settlement.waiting;
+      for (const [i, reason] of reasons.entries()) {
+        if (reason !== "") this.waits.set(rowIds[i] as number, reason);
       }
       for (const { rowId } of settlement.givenBack) this.givenBack.push(rowId);
       this.layer.handleCommitted(this.now);

@@ -60,6 +60,8 @@ export class Outgoing {
   readonly streams: (OutgoingStream | undefined)[] = [];
   /** What of a message in several pieces went where. */
   readonly transfers: (Transfer | undefined)[] = [];
+  /** Refusals for a while, of all rows, ever. */
+  postponements = 0;
   #lives = new Uint16Array(CAPACITY_INITIAL);
   #free = new Uint32Array(CAPACITY_INITIAL);
   #freeCount = 0;

@@ -39,6 +39,22 @@ export function refusalSentence(reason: number): string {
   }
 }
 
+/** What last_error says of a message that waits because it was refused for a while. */
+export function waitingSentence(reason: number): string {
+  switch (reason) {
+    case REFUSAL.quota:
+      return "waits: the peer keeps as many messages of ours as its quota allows; read or purge some there";
+    case REFUSAL.diskFull:
+      return "waits: the disk of the peer is full; make room there";
+    case REFUSAL.busy:
+      return "waits: the peer could not store it in time; it is sent again";
+    case REFUSAL.memory:
+      return "waits: the peer has no memory for it now; it is sent again";
+    default:
+      return `waits: the peer could not take it (reason ${reason}); it is sent again`;
+  }
+}
+
 /** What a reason of CLOSE means. */
 export function closingSentence(reason: number): string {
   switch (reason) {

@@ -21,7 +21,7 @@ import type { OutgoingStream } from "./outgoing-stream.js";
 import { OutgoingStreams } from "./outgoing-streams.js";
 import type { PacketBuilder } from "./packet-builder.js";
 import type { PayloadOrder, SessionRow } from "./ports.js";
-import { isPermanent, REFUSAL, refusalSentence } from "./reasons.js";
+import { isPermanent, REFUSAL, refusalSentence, waitingSentence } from "./reasons.js";
 import type { Flow } from "./send-queue.js";
 import { SettledNumbers } from "./settled-numbers.js";
 import { Transfer } from "./transfer.js";
@@ -188,7 +188,9 @@ export class Sender {
     if (slot < 0) return true;
     if (!isPermanent(reason)) {
       // A message in pieces may be refused once for each: that is one refusal.
-      if (this.#out.standings[slot] !== STANDING.parked) this.#postpone(slot, now, delayNs);
+      if (this.#out.standings[slot] !== STANDING.parked) {
+        this.#postpone(slot, now, delayNs, reason);
+      }
     } else if (
       this.#digestFits(slot, digestLow, digestHigh) ||
       // Of what is too large the other end knows no digest, unless it came in pieces.
@@ -371,7 +373,7 @@ export class Sender {
   }
 
   /** Refused for a while: it keeps its number, and goes again when its own time has come. */
-  #postpone(slot: number, now: Nanoseconds, delayNs: number): void {
+  #postpone(slot: number, now: Nanoseconds, delayNs: number, reason: number): void {
     const out = this.#out;
     const step = out.backoffs[slot] as number;
     out.backoffs[slot] = Math.min(31, step + 1);
@@ -390,7 +392,8 @@ export class Sender {
     const stream = out.streams[slot];
     if (stream !== undefined) stream.postponed += 1;
     out.attempts[slot] = (out.attempts[slot] as number) + 1;
-    this.#tell(slot, now, now + delay);
+    out.postponements += 1;
+    this.#tell(slot, now, now + delay, waitingSentence(reason));
     this.#wake(slot, now, now + delay);
   }
 
@@ -400,7 +403,7 @@ export class Sender {
     this.#tell(slot, now, now + SHOW_AFTER_NS);
   }
 
-  #tell(slot: number, now: Nanoseconds, nextAt: number): void {
+  #tell(slot: number, now: Nanoseconds, nextAt: number, reason?: string): void {
     const out = this.#out;
     this.#settlements.wait(
       out.rowIds[slot] as number,
@@ -408,6 +411,7 @@ export class Sender {
       out.attempts[slot] as number,
       this.#wallMs - (now - (out.sentAt[slot] as number)) / NS_PER_MS,
       this.#wallMs + (nextAt - now) / NS_PER_MS,
+      reason,
     );
   }
 

@@ -50,6 +50,13 @@ export interface PeerStamps extends StampOrder {
   readonly peer: number;
 }
 
+/** Names a packet that was to leave. */
+export interface SentPacket {
+  readonly tag: number;
+  readonly counterHigh: number;
+  readonly counterLow: number;
+}
+
 export class SessionLayer {
   readonly outgoing = new Outgoing();
   /** 8 bytes, drawn at this start. */
@@ -230,6 +237,27 @@ export class SessionLayer {
     if (session === undefined) return false;
     this.#peerOf(session.peer).handleSealed(session, packet.bytes, packet.at, packet.length);
     return true;
+  }
+
+  /** The system refused a packet of `length` bytes for its size. */
+  handleTooBig(
+    now: Nanoseconds,
+    { tag, counterHigh, counterLow }: SentPacket,
+    length: number,
+  ): void {
+    const session = this.#sessions.get(tag);
+    if (session === undefined) return;
+    const counter = counterHigh * 2 ** 32 + counterLow;
+    this.#peerOf(session.peer).handleTooBig(now, session, counter, length);
+    this.#touch(session.peer);
+  }
+
+  /** A packet did not leave after all, whatever its size. */
+  handleWithdrawn({ tag, counterHigh, counterLow }: SentPacket): void {
+    const session = this.#sessions.get(tag);
+    if (session === undefined) return;
+    this.#peerOf(session.peer).handleWithdrawn(session, counterHigh * 2 ** 32 + counterLow);
+    this.#touch(session.peer);
   }
 
   // --- Handshakes -------------------------------------------------------------------------------

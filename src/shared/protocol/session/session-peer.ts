@@ -5,7 +5,6 @@
 import type { DropReason } from "../../base/errors.js";
 import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
 import { MTU_SEARCH_MAX_BYTES } from "../transport/mtu.js";
-import { FATE } from "../transport/packet-fates.js";
 import type { Agreed } from "./agreed.js";
 import { Announcements } from "./announcements.js";
 import { AnswerFrames } from "./answer-frames.js";
@@ -43,6 +42,7 @@ import { Sender } from "./sender.js";
 import { Session } from "./session.js";
 import { SessionRest } from "./session-rest.js";
 import { SessionSet } from "./session-set.js";
+import { UnderWay } from "./under-way.js";
 
 const NEVER = nanoseconds(Number.POSITIVE_INFINITY);
 /** Payload bytes of leased rows beyond which no more are leased for the peer. */
@@ -51,6 +51,8 @@ const HELD_BYTES_MAX = 4 * 1_024 * 1_024;
 const ACTIVE_NS = 30 * NS_PER_SECOND;
 /** Probe timeouts without any answer behind which a new handshake begins. */
 const TIMEOUTS_MAX = 3;
+/** So long nothing came, too, ns: on a short path that loses a third, three timeouts are everyday. */
+const SILENCE_NS = 3 * NS_PER_SECOND;
 
 export class SessionPeer {
   readonly index: number;
@@ -66,7 +68,7 @@ export class SessionPeer {
   readonly #sessions: SessionSet;
   readonly #answers: AnswerFrames;
   readonly #writer: PacketWriter;
-  readonly #repair: ContentRepair;
+  readonly #underWay: UnderWay;
   readonly #frames: FrameHandler;
   #config: SpeakingPeerConfig;
   /** Something changed since there was nothing to write. */
@@ -109,10 +111,11 @@ export class SessionPeer {
       sender: this.sender,
     });
     this.#writer.padding = config.padding;
-    this.#repair = new ContentRepair(this.sender, this.receiver, rekeys, this.control);
+    const repair = new ContentRepair(this.sender, this.receiver, rekeys, this.control);
+    this.#underWay = new UnderWay(repair, this.path);
     this.#sessions = new SessionSet(options.ownKeyIsLower, {
       onGone: (session) => this.#gone(session),
-      onReplaced: (session) => this.#release(session),
+      onReplaced: (session) => this.#stirIf(this.#underWay.release(session)),
     });
     this.#frames = new FrameHandler({
       boot: shared.boot,
@@ -205,7 +208,7 @@ export class SessionPeer {
       sinks,
     );
     session.acks.handlePacket(now, counter, this.#frames.eliciting);
-    this.#drainFates(session);
+    this.#stirIf(this.#underWay.settle(session));
     if (closing !== undefined) this.#close(now, session, closing);
     return undefined;
   }
@@ -246,6 +249,15 @@ export class SessionPeer {
     session.maskOut.mask(bytes, at, length);
     this.path.handleSent(length);
     if (session.closing >= 0) this.#sessions.end(session);
+  }
+
+  /** The system refused a packet for its size. */
+  handleTooBig(now: Nanoseconds, session: Session, counter: number, bytes: number): void {
+    this.#stirIf(this.#underWay.handleTooBig(now, session, counter, bytes));
+  }
+  /** A packet did not leave after all. */
+  handleWithdrawn(session: Session, counter: number): void {
+    this.#stirIf(this.#underWay.handleWithdrawn(session, counter));
   }
 
   // --- Handshakes -------------------------------------------------------------------------------
@@ -400,10 +412,11 @@ export class SessionPeer {
     const { recovery } = session;
     if (recovery.pollDeadline() <= now) {
       recovery.handleTimeout(now);
-      this.#drainFates(session);
+      this.#underWay.settle(session);
       this.#stirred = true;
     }
-    if (recovery.timeouts >= TIMEOUTS_MAX) this.handshakes.want(now);
+    const silent = now - session.heardAt >= SILENCE_NS;
+    if (silent && recovery.timeouts >= TIMEOUTS_MAX) this.handshakes.want(now);
     const active = now - this.#heardAt < ACTIVE_NS || now - session.sentAt < ACTIVE_NS;
     if (now >= session.rekeyAt && active) this.negotiation.rekey(now, session, sink);
     const keepalive = this.#config.keepaliveSeconds;
@@ -436,23 +449,12 @@ export class SessionPeer {
 
   /** A session is gone: what it had under way is lost, its keys are wiped. */
   #gone(session: Session): void {
-    this.#release(session);
+    this.#stirIf(this.#underWay.release(session));
     session.wipe();
     this.#events.onGone(session);
   }
 
-  /** What a session has under way goes again in another one. */
-  #release(session: Session): void {
-    session.recovery.handleEnd();
-    this.#drainFates(session);
-  }
-
-  #drainFates(session: Session): void {
-    const { recovery, log } = session;
-    for (let fate = recovery.pollFate(); fate !== FATE.none; fate = recovery.pollFate()) {
-      this.#repair.acked = fate === FATE.acked;
-      log.take(recovery.fateContent, this.#repair);
-      this.#stirred = true;
-    }
+  #stirIf(news: boolean): void {
+    this.#stirred ||= news;
   }
 }
