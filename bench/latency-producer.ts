@@ -2,7 +2,7 @@
 // beforehand, whatever became of the rows before (open loop), and watches the table for the
 // acknowledgement. Latency counts from the time that was drawn, so waiting for a lock counts as well.
 
-import { ringDoorbell } from "../src/main/client/doorbell.js";
+import { ringDoorbell } from "../src/client/doorbell.js";
 import { nap, writeTransaction } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";

@@ -3,7 +3,8 @@
 // fast as it can while the oldest row that waits is fewer than `backlogRows` rows back, so that the
 // rate is a steady one.
 
-import { type Draft, Outbox } from "../src/main/client/enqueue.js";
+import type { Draft } from "../src/client/drafts.js";
+import { Outbox } from "../src/client/outbox.js";
 import { nap } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";

@@ -14,6 +14,7 @@ import { reportText } from "./text.js";
 const SUITES: readonly { readonly name: string; readonly load: () => Promise<Suite> }[] = [
   { name: "aead", load: async () => (await import("./aead.bench.js")).suite },
   { name: "slab", load: async () => (await import("./slab.bench.js")).suite },
+  { name: "socket", load: async () => (await import("./socket.bench.js")).suite },
   { name: "channel", load: async () => (await import("./channel.bench.js")).suite },
   { name: "json", load: async () => (await import("./json.bench.js")).suite },
   { name: "replay", load: async () => (await import("./replay.bench.js")).suite },

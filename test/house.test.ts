@@ -66,6 +66,13 @@ test("Biome rejects what each room may not import or use, and accepts what it ma
       'import { y } from "./y.js";\nexport const x = () => y;',
       "noImportCycles",
     ],
+    [25, "src/client/x.ts", 'import "../main/daemon.js";', "noRestrictedImports"],
+    [26, "src/client/x.ts", 'import "../workers/outbox.js";', "noRestrictedImports"],
+    [27, "src/client/x.ts", 'import "../shared/runtime/messages.js";', "noRestrictedImports"],
+    [28, "src/client/x.ts", 'import "../shared/store/open.js";', undefined],
+    [29, "src/workers/x.ts", 'import "../client/outbox.js";', "noRestrictedImports"],
+    [30, "src/shared/store/x.ts", 'import "../../client/watch.js";', "noRestrictedImports"],
+    [31, "src/main/commands/x.ts", 'import "../../client/outbox.js";', undefined],
   ];
   const files = rows.map(([number, path, text]) => [pathOf(path, number), text] as const);
 
@@ -90,6 +97,7 @@ test("Biome rejects a second importer of every dependency in every room, and acc
   const rooms = [
     "src/shared/runtime",
     "src/shared/store",
+    "src/client",
     "src/main",
     "src/main/commands",
     "src/workers",

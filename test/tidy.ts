@@ -31,7 +31,8 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   "src/shared/protocol": ["src/shared/base"],
   "src/shared/runtime": ["src/shared/base", "src/shared/protocol"],
   "src/shared/store": ["src/shared/base", "src/shared/protocol", "src/shared/runtime"],
-  "src/main": ["src/shared"],
+  "src/client": ["src/shared/base", "src/shared/protocol", "src/shared/store"],
+  "src/main": ["src/shared", "src/client"],
   "src/workers": ["src/shared"],
 };
 
@@ -47,7 +48,7 @@ const SQL_COMPOSERS = [
   "src/shared/store/schema.ts",
   "src/shared/store/migrate.ts",
   "src/main/client/purge.ts",
-  "src/main/client/mailbox.ts",
+  "src/client/message-pages.ts",
   "src/main/commands/control.ts",
   "src/workers/recover.ts",
 ];

@@ -63,8 +63,8 @@ export class PeerNotes {
 
   /** A session is confirmed. */
   sessionUp(peer: number): void {
-    const { session, path } = this.#layer.peers[peer] ?? {};
-    if (session === undefined || path === undefined) return;
+    const { session, path, upAt } = this.#layer.peers[peer] ?? {};
+    if (session === undefined || path === undefined || upAt === undefined) return;
     const wallMs = this.#clock.wallNs() / NS_PER_MS;
     const { place } = path;
     this.#unanswered.set(peer, 0);
@@ -75,12 +75,19 @@ export class PeerNotes {
           peer: this.#directory.keyOf(peer),
           boot: session.payload.boot,
           lastHandshakeAt: wallMs,
+          sessionUpSince: wallMs - (this.#clock.now() - upAt) / NS_PER_MS,
           skewMs: Math.round(session.peerWallNs(this.#clock.now()) / NS_PER_MS - wallMs),
           endpoint: place === undefined ? "" : `${place.address} port ${place.port}`,
           handshakesUnanswered: 0,
         },
       ],
     });
+  }
+
+  /** Its session ended, and no other one took its place. */
+  sessionDown(peer: number): void {
+    const key = this.#directory.keyOf(peer);
+    this.#store.order({ kind: "note", peers: [{ peer: key, sessionUpSince: null }] });
   }
 
   #noteUnanswered(): void {

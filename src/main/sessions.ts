@@ -270,6 +270,9 @@ export class Sessions {
     for (let peer = layer.pollConfirmed(); peer !== undefined; peer = layer.pollConfirmed()) {
       this.#sessionUp(peer);
     }
+    for (let peer = layer.pollLost(); peer !== undefined; peer = layer.pollLost()) {
+      this.#notes.sessionDown(peer);
+    }
     for (let peer = layer.pollUnanswered(); peer !== undefined; peer = layer.pollUnanswered()) {
       for (const host of this.#directory.hostsOf(peer)) this.#options.resolve(host);
       this.#notes.unanswered(now);

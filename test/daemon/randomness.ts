@@ -1,12 +1,19 @@
-// Statistics that tell datagrams from random bytes, or do not: monobit, runs, byte chi-square, and a
-// chi-square for each position in a datagram. Each gives a normal deviate: how many standard deviations
-// the datagrams are from what random bytes would show.
+// Statistics that tell datagrams from random bytes, or do not: over all bits and bytes, for each position
+// in a datagram, from one byte to a later one, and from one datagram to the next. Each gives a normal
+// deviate: how many standard deviations the datagrams are from what random bytes would show.
 
 /** Positions that are looked at one by one, from the front and from the end. */
 const POSITIONS = 96;
 const BYTE_VALUES = 256;
+const BYTE_BITS = 8;
 /** A chi-square needs so many draws for each of 256 values. */
 const DRAWS_MIN = 5 * BYTE_VALUES;
+/** How often a byte is that of the datagram before is a rare event: this many draws make it normal. */
+const REPEAT_DRAWS_MIN = 40 * BYTE_VALUES;
+/** Distances in bytes at which one may follow from another: neighbours, and the widths of ciphers. */
+const LAGS = [1, 2, 4, 8, 16, 64] as const;
+const BYTE_MEAN = (BYTE_VALUES - 1) / 2;
+const BYTE_VARIANCE = (BYTE_VALUES ** 2 - 1) / 12;
 
 export interface Randomness {
   readonly datagrams: number;
@@ -14,27 +21,47 @@ export interface Randomness {
   readonly monobit: number;
   readonly runs: number;
   readonly byteChi: number;
-  /** The position that is furthest off, and the sum over all of them. */
+  /** Correlation of bytes some way apart: of the distances, the one that is furthest off. */
+  readonly serial: number;
+  /** The position that is furthest off in the values of its byte, and the sum over all of them. */
   readonly worstPosition: number;
-  readonly worstAt: string;
   readonly positions: number;
+  /** The bit of a position that is most one-sided. */
+  readonly worstBit: number;
+  /** The position whose byte is most often, or most seldom, that of the datagram before. */
+  readonly worstRepeat: number;
+  /** Where those three are. */
+  readonly at: { readonly position: string; readonly bit: string; readonly repeat: string };
+}
+
+interface Place {
+  readonly name: string;
+  readonly values: Float64Array;
+  readonly ones: Float64Array;
+  /** Its byte in the datagram before; -1 at first. */
+  before: number;
+  repeats: number;
+  pairs: number;
+}
+
+interface Deviate {
+  readonly at: string;
+  readonly deviate: number;
 }
 
 /** Looks at datagrams from `from` on: the first bytes of some may be known to repeat. */
 export function randomnessOf(datagrams: readonly Uint8Array[], from: number): Randomness {
   const counts = new Float64Array(BYTE_VALUES);
-  const front = Array.from({ length: POSITIONS }, () => new Float64Array(BYTE_VALUES));
-  const back = Array.from({ length: POSITIONS }, () => new Float64Array(BYTE_VALUES));
-  let [bytes, ones, runs] = [0, 0, 0];
-  let last = -1;
+  const front = placesOf((at) => `byte ${at}`);
+  const back = placesOf((at) => `byte ${at + 1} from the end`);
+  let [bytes, ones, runs, last] = [0, 0, 0, -1];
   for (const datagram of datagrams) {
     for (let at = from; at < datagram.length; at++) {
       const byte = datagram[at] as number;
       add(counts, byte);
-      if (at < POSITIONS) add(front[at] as Float64Array, byte);
-      if (datagram.length - at <= POSITIONS) {
-        add(back[datagram.length - at - 1] as Float64Array, byte);
-      }
+      if (at < POSITIONS) enter(front[at] as Place, byte);
+      const fromEnd = datagram.length - at - 1;
+      if (fromEnd < POSITIONS) enter(back[fromEnd] as Place, byte);
       ones += bitsOf(byte);
       // Runs within the byte, and whether one begins between it and the byte before.
       runs += bitsOf((byte ^ (byte >> 1)) & 0x7f);
@@ -43,29 +70,96 @@ export function randomnessOf(datagrams: readonly Uint8Array[], from: number): Ra
     }
     bytes += Math.max(0, datagram.length - from);
   }
-  const bits = bytes * 8;
+  const bits = bytes * BYTE_BITS;
   const share = ones / bits;
-  const places = [
-    ...front.map((each, at) => ({ at: `byte ${at}`, deviate: chiDeviate(each) })),
-    ...back.map((each, at) => ({ at: `byte ${at + 1} from the end`, deviate: chiDeviate(each) })),
-  ].filter(({ deviate }) => !Number.isNaN(deviate));
-  const worst = places.reduce((a, b) => (Math.abs(b.deviate) > Math.abs(a.deviate) ? b : a));
-  const total = places.reduce((sum, { deviate }) => sum + deviate, 0);
+  const places = [...front, ...back];
+  const chis = deviatesOver(places, chiOf);
+  const [position, bit, repeat] = [
+    worstOf(chis),
+    worstOf(places.flatMap(bitDeviates)),
+    worstOf(deviatesOver(places, repeatDeviate)),
+  ];
   return {
     datagrams: datagrams.length,
     bytes,
     monobit: (2 * ones - bits) / Math.sqrt(bits),
     runs: (runs - 2 * bits * share * (1 - share)) / (2 * Math.sqrt(bits) * share * (1 - share)),
     byteChi: chiDeviate(counts),
-    worstPosition: worst.deviate,
-    worstAt: worst.at,
-    positions: total / Math.sqrt(places.length),
+    serial: worstOf(LAGS.map((lag) => ({ at: "", deviate: correlation(datagrams, from, lag) })))
+      .deviate,
+    worstPosition: position.deviate,
+    positions: chis.reduce((sum, { deviate }) => sum + deviate, 0) / Math.sqrt(chis.length || 1),
+    worstBit: bit.deviate,
+    worstRepeat: repeat.deviate,
+    at: { position: position.at, bit: bit.at, repeat: repeat.at },
   };
+}
+
+const placesOf = (name: (at: number) => string): readonly Place[] =>
+  Array.from({ length: POSITIONS }, (_, at) => ({
+    name: name(at),
+    values: new Float64Array(BYTE_VALUES),
+    ones: new Float64Array(BYTE_BITS),
+    before: -1,
+    repeats: 0,
+    pairs: 0,
+  }));
+
+function enter(place: Place, byte: number): void {
+  add(place.values, byte);
+  for (let bit = 0; bit < BYTE_BITS; bit++) if ((byte >> bit) & 1) add(place.ones, bit);
+  if (place.before >= 0) {
+    place.pairs += 1;
+    if (place.before === byte) place.repeats += 1;
+  }
+  place.before = byte;
+}
+
+/** Those of the places that have draws enough. */
+const deviatesOver = (places: readonly Place[], of: (place: Place) => number): readonly Deviate[] =>
+  places
+    .map((place) => ({ at: place.name, deviate: of(place) }))
+    .filter(({ deviate }) => !Number.isNaN(deviate));
+
+const worstOf = (deviates: readonly Deviate[]): Deviate =>
+  deviates.reduce((a, b) => (Math.abs(b.deviate) > Math.abs(a.deviate) ? b : a), {
+    at: "nowhere",
+    deviate: 0,
+  });
+
+const chiOf = ({ values }: Place): number => chiDeviate(values);
+
+function bitDeviates({ name, values, ones }: Place): readonly Deviate[] {
+  const draws = sumOf(values);
+  if (draws < DRAWS_MIN) return [];
+  return Array.from(ones, (count, bit) => ({
+    at: `bit ${bit} of ${name}`,
+    deviate: (2 * count - draws) / Math.sqrt(draws),
+  }));
+}
+
+function repeatDeviate({ repeats, pairs }: Place): number {
+  if (pairs < REPEAT_DRAWS_MIN) return Number.NaN;
+  const share = 1 / BYTE_VALUES;
+  return (repeats - pairs * share) / Math.sqrt(pairs * share * (1 - share));
+}
+
+/** Correlation of bytes that lie `lag` apart in one datagram. */
+function correlation(datagrams: readonly Uint8Array[], from: number, lag: number): number {
+  let [sum, pairs] = [0, 0];
+  for (const datagram of datagrams) {
+    for (let at = from + lag; at < datagram.length; at++) {
+      const [one, other] = [datagram[at - lag] as number, datagram[at] as number];
+      sum += (one - BYTE_MEAN) * (other - BYTE_MEAN);
+      pairs += 1;
+    }
+  }
+  return pairs === 0 ? 0 : sum / (BYTE_VARIANCE * Math.sqrt(pairs));
 }
 
 /** Chi-square of 256 equally likely values as a normal deviate (Wilson and Hilferty). */
 function chiDeviate(counts: Float64Array): number {
-  const draws = counts.reduce((a, b) => a + b, 0);
+  const draws = sumOf(counts);
   if (draws < DRAWS_MIN) return Number.NaN;
   const expected = draws / BYTE_VALUES;
   const chi = counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
@@ -74,8 +168,10 @@ function chiDeviate(counts: Float64Array): number {
   return (Math.cbrt(chi / freedom) - (1 - spread)) / Math.sqrt(spread);
 }
 
-function add(counts: Float64Array, byte: number): void {
-  counts[byte] = (counts[byte] as number) + 1;
+const sumOf = (counts: Float64Array): number => counts.reduce((a, b) => a + b, 0);
+
+function add(counts: Float64Array, at: number): void {
+  counts[at] = (counts[at] as number) + 1;
 }
 
 function bitsOf(byte: number): number {
@@ -84,28 +180,33 @@ function bitsOf(byte: number): number {
   return bits;
 }
 
-/** All deviates of one look. */
-export const deviatesOf = (seen: Randomness): readonly (readonly [string, number])[] =>
-  (["monobit", "runs", "byteChi", "worstPosition", "positions"] as const).map((name) => [
-    name,
-    seen[name],
-  ]);
-
 /**
- * Deviates beyond which random bytes go once in about 10^8 looks. The worst of 190 positions has
- * farther to go by itself.
+ * Deviates beyond which random bytes go once in about 10^8 looks; the worst of many has farther to go by
+ * itself: there are 6 distances, 192 positions and 1,536 bits.
  */
-export const DEVIATES_MAX = 5.7;
-export const WORST_DEVIATES_MAX = 6.5;
+const DEVIATES_MAX: Readonly<Partial<Record<keyof Randomness, number>>> = {
+  monobit: 5.7,
+  runs: 5.7,
+  byteChi: 5.7,
+  serial: 6.2,
+  positions: 7.5,
+  worstPosition: 6.6,
+  worstBit: 6.9,
+  worstRepeat: 7.5,
+};
 
 /** What is not as random bytes would be; empty when nothing is. */
 export const suspicions = (seen: Randomness): readonly string[] =>
-  deviatesOf(seen)
-    .filter(
-      ([name, deviate]) =>
-        Math.abs(deviate) > (name === "worstPosition" ? WORST_DEVIATES_MAX : DEVIATES_MAX),
-    )
-    .map(([name, deviate]) => {
-      const where = name === "worstPosition" ? ` at ${seen.worstAt}` : "";
-      return `${name} ${deviate.toFixed(2)}${where}`;
-    });
+  Object.entries(DEVIATES_MAX).flatMap(([name, most]) => {
+    const deviate = Number(seen[name as keyof Randomness]);
+    if (Math.abs(deviate) <= most) return [];
+    const { position, bit, repeat } = seen.at;
+    const where = { worstPosition: position, worstBit: bit, worstRepeat: repeat }[name];
+    return [`${name} ${deviate.toFixed(2)}${where === undefined ? "" : ` at ${where}`}`];
+  });
+
+/** The deviates in one line. */
+export const shownRandomness = (seen: Randomness): string =>
+  Object.keys(DEVIATES_MAX)
+    .map((name) => `${name} ${Number(seen[name as keyof Randomness]).toFixed(2)}`)
+    .join(", ");

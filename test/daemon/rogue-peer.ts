@@ -72,6 +72,9 @@ export class RoguePeer {
   readonly sent: Buffer[] = [];
   /** Whether `sent` grows. */
   keeps = true;
+  /** Messages 2 that made a session, while they are kept. */
+  readonly answers: Buffer[] = [];
+  keepsAnswers = false;
   handshakes = 0;
   packetsSent = 0;
   packetsOpened = 0;
@@ -240,6 +243,7 @@ export class RoguePeer {
     if (result.kind !== "completed" || result.answers !== this.#initiatedAs) return;
     const payload = decodeHandshakePayload(result.payload);
     if (payload === undefined) return;
+    if (this.keepsAnswers) this.answers.push(Buffer.from(datagram));
     this.#session = {
       localId: this.#initiatedAs,
       remoteId: result.remoteId,

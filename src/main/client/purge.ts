@@ -2,9 +2,9 @@
 // seen survives in tombstones: a trigger of the schema writes them, whoever deletes.
 
 import { setTimeout as delay } from "node:timers/promises";
+import type { Direction } from "../../client/message-pages.js";
 import { whenFree, writeTransaction } from "../../shared/store/busy.js";
 import type { Connection } from "../../shared/store/driver.js";
-import type { Direction } from "./mailbox.js";
 
 const LOCK_DEADLINE_MS = 5_000;
 /** Rows of one transaction at most: about 50 ms of the write lock. */

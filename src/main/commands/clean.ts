@@ -1,9 +1,9 @@
 // `clean`, also known as sg-clean: deletes messages that are done with and old.
 
+import type { Direction } from "../../client/message-pages.js";
 import { DaemonError, EXIT, type ExitCode } from "../../shared/base/errors.js";
 import type { Connection } from "../../shared/store/driver.js";
 import { timeText } from "../../shared/store/text-time.js";
-import type { Direction } from "../client/mailbox.js";
 import { Purge, type PurgeRule, STATES, type StateCount, vacuum } from "../client/purge.js";
 import { usageError } from "./argv.js";
 import { type Arguments, defineCommand } from "./command.js";

@@ -4,13 +4,14 @@ import { mkdirSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as nap } from "node:timers/promises";
+import { ringDoorbell } from "../../client/doorbell.js";
+import { draft } from "../../client/drafts.js";
+import { type Destination, Outbox } from "../../client/outbox.js";
 import { DaemonError } from "../../shared/base/errors.js";
 import { writeTransaction } from "../../shared/store/busy.js";
 import type { Connection } from "../../shared/store/driver.js";
 import { openDatabase } from "../../shared/store/open.js";
 import { ChildDaemon } from "../client/child-daemon.js";
-import { ringDoorbell } from "../client/doorbell.js";
-import { type Destination, draft, Outbox } from "../client/enqueue.js";
 import { DgramSocket } from "../socket/dgram.js";
 
 export const LOOPBACK = "127.0.0.1";

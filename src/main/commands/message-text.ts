@@ -1,6 +1,6 @@
 // A row of a message table as JSON text.
 
-import { COLUMNS_NEW, type Row } from "../client/mailbox.js";
+import { COLUMNS_NEW, type Row } from "../../client/message-pages.js";
 import { deeper, type Layout, objectText, payloadText, stringText } from "./json-text.js";
 
 /** Class of a row that nobody gave one; not worth a line. */

@@ -1,9 +1,9 @@
 // `recv`, also known as sg-recv: prints messages as JSON and counts the reading. A row counts as read
 // only after stdout took it: a reader that went away finds it again.
 
+import { type Filter, MessagePages, PAGE_ROWS_MAX, type Row } from "../../client/message-pages.js";
+import { CommitWatch } from "../../client/watch.js";
 import { EXIT, type ExitCode } from "../../shared/base/errors.js";
-import { type Filter, Mailbox, PAGE_ROWS_MAX, type Row } from "../client/mailbox.js";
-import { CommitWatch } from "../client/watch.js";
 import { usageError } from "./argv.js";
 import { type Arguments, defineCommand } from "./command.js";
 import { DB_OPTION, withDatabase } from "./database.js";
@@ -70,14 +70,14 @@ export const recvCommand = defineCommand({
 async function run({ options }: Arguments<typeof OPTIONS>, io: Io): Promise<ExitCode> {
   const filter = filterOf(options);
   return await withDatabase(options.db, io, async (db, path) => {
-    const reader = new Reader(new Mailbox(db, filter), filter, options, io);
+    const reader = new Reader(new MessagePages(db, filter), filter, options, io);
     if (!options.follow) {
       if (options.compact) await reader.lines();
       else await reader.document();
       return EXIT.done;
     }
     const intervalMs = (options.interval ?? INTERVAL_DEFAULT_SECONDS) * 1_000;
-    const watch = new CommitWatch(path, db, intervalMs);
+    const watch = new CommitWatch([{ path, db }], intervalMs);
     try {
       await reader.follow(watch);
     } finally {
@@ -106,13 +106,13 @@ function filterOf(options: Options): Filter {
 }
 
 class Reader {
-  readonly #mailbox: Mailbox;
+  readonly #mailbox: MessagePages;
   readonly #options: Options;
   readonly #io: Io;
   readonly #single: boolean;
   readonly #marks: boolean;
 
-  constructor(mailbox: Mailbox, filter: Filter, options: Options, io: Io) {
+  constructor(mailbox: MessagePages, filter: Filter, options: Options, io: Io) {
     this.#mailbox = mailbox;
     this.#options = options;
     this.#io = io;

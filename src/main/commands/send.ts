@@ -1,17 +1,16 @@
 // `send`, also known as sg-send: puts messages into the queue of the daemon, which need not run.
 
-import { DaemonError, EXIT, type ExitCode } from "../../shared/base/errors.js";
-import { timeText } from "../../shared/store/text-time.js";
+import { type Draft, draft } from "../../client/drafts.js";
 import {
   type Destination,
-  type Draft,
-  draft,
   ENQUEUE_ROWS_MAX,
   Outbox,
   PRIORITIES,
   type Priority,
   type Terms,
-} from "../client/enqueue.js";
+} from "../../client/outbox.js";
+import { DaemonError, EXIT, type ExitCode } from "../../shared/base/errors.js";
+import { timeText } from "../../shared/store/text-time.js";
 import { usageError } from "./argv.js";
 import { type Arguments, defineCommand } from "./command.js";
 import { DB_OPTION, withDatabase } from "./database.js";

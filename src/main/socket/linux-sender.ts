@@ -59,6 +59,8 @@ export class LinuxSender {
   #suspicion = 0;
   #hasSendmmsg = true;
   #tries = 0;
+  /** After "broken": why. */
+  errno = 0;
   /** After "later": how long to wait, ms. */
   delayMs = FIRST_DELAY_MS;
 
@@ -255,6 +257,7 @@ export class LinuxSender {
         break;
       case ERRNO.EBADF:
       case ERRNO.ENOTSOCK:
+        this.errno = errno;
         return "broken";
     }
     this.#tries = 0;

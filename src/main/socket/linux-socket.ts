@@ -202,7 +202,7 @@ export class LinuxSocket implements DatagramSocket {
         this.#waitAnew();
         return;
       case "broken":
-        this.#fail("send", this.#libc.errno());
+        this.#fail("sendmmsg", sender.errno);
     }
   };
 

@@ -63,7 +63,8 @@ export class SendQueue {
     const held = isInPlace ? bytes : sharedCopy(bytes, at, length);
     this.#held[slot] = held;
     this.#dones[slot] = done;
-    this.wheres[slot] = this.#baseOf(held) + (isInPlace ? at : 0);
+    // Memory of no length is nowhere.
+    this.wheres[slot] = length === 0 ? 0 : this.#baseOf(held) + (isInPlace ? at : 0);
     this.ats[slot] = at;
     this.lengths[slot] = length;
     this.ports[slot] = port;

@@ -33,6 +33,7 @@ export type DaemonErrorCode =
   | "ERR_DB_SCHEMA"
   | "ERR_DB_BUSY"
   | "ERR_DB_FULL"
+  | "ERR_OUTBOX_FULL"
   | "ERR_DB_IO"
   | "ERR_NATIVE_MODULE"
   | "ERR_NODE_VERSION"
@@ -59,6 +60,7 @@ const EXIT_OF: Readonly<Record<DaemonErrorCode, ExitCode>> = {
   ERR_DB_SCHEMA: EXIT.configuration,
   ERR_DB_BUSY: EXIT.tryLater,
   ERR_DB_FULL: EXIT.tryLater,
+  ERR_OUTBOX_FULL: EXIT.tryLater,
   ERR_DB_IO: EXIT.failed,
   ERR_NATIVE_MODULE: EXIT.failed,
   ERR_NODE_VERSION: EXIT.failed,

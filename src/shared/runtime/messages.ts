@@ -74,6 +74,8 @@ export interface PeerNote {
   readonly boot?: Uint8Array;
   /** Wall ms since the epoch. */
   readonly lastHandshakeAt?: number;
+  /** Since when a session is up, wall ms since the epoch; null: none is. */
+  readonly sessionUpSince?: number | null;
   /** How far its clock is ahead of ours, ms. */
   readonly skewMs?: number;
   /** Address and port. */

@@ -56,6 +56,8 @@ export interface WorldOptions {
   readonly storeDelayMs?: number;
   /** Default: 2. */
   readonly hosts?: number;
+  /** Peers that the first host has beside the hosts, and of which it never hears. */
+  readonly absentPeers?: number;
   /** Longest message that any host takes, bytes. */
   readonly messageBytesMax?: number;
 }
@@ -88,7 +90,11 @@ export function digestOf(id: string, payload: Uint8Array): Uint8Array {
   return digest;
 }
 
-export const publicKeyOf = (host: number): Uint8Array => new Uint8Array(32).fill(host + 1);
+export function publicKeyOf(host: number): Uint8Array {
+  const key = new Uint8Array(32).fill((host % 250) + 1);
+  key[31] = (key[31] as number) ^ Math.floor(host / 250);
+  return key;
+}
 
 /** Hint key of what a host sends to another. */
 export const hintOf = (from: number, to: number): Uint8Array =>

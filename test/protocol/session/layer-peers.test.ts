@@ -86,6 +86,31 @@ test("a peer that is not configured is not answered, whatever it sends", () => {
   assert.equal(b.stored.length, 0);
 });
 
+test("since when a session is up does not change with a rekey, and ends with the last session", () => {
+  const it = new LayerWorld({ seed: 5 });
+  const [a, b] = it.hosts;
+  const ids = new Set<number>();
+  for (let second = 0; second < 300; second += 5) {
+    a.send(second + 1, text(`${second}`));
+    it.run((second + 5) * 1_000);
+    ids.add(a.layer.peers[0]?.session?.localId ?? 0);
+  }
+  assert.ok(ids.size >= 3, `${ids.size} sessions`);
+  assert.ok((a.layer.peers[0]?.upAt ?? 1e12) < 1e9, "the first one began in the first second");
+  assert.deepEqual([a.layer.pollConfirmed(), a.layer.pollLost()], [0, undefined]);
+
+  b.layer.stop(b.now);
+  b.pump();
+  it.run(301_000);
+  assert.deepEqual([a.layer.peers[0]?.upAt, a.layer.pollLost()], [undefined, 0]);
+
+  b.restart();
+  b.layer.announce(b.now, 0);
+  it.run(310_000);
+  assert.ok((a.layer.peers[0]?.upAt ?? 0) > 300e9);
+  assert.deepEqual([a.layer.pollConfirmed(), a.layer.pollLost()], [0, undefined]);
+});
+
 // --- auto -----------------------------------------------------------------------------------------
 
 /** Handshakes that a host sent until now. */

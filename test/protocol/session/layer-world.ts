@@ -169,6 +169,8 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
   starved = false;
   /** What a host that breaks the rules puts in place of the frames of a packet. */
   tamper: ((frames: Uint8Array) => Uint8Array) | undefined;
+  /** Longest datagram that its system sends, bytes. */
+  systemBytesMax = Number.POSITIVE_INFINITY;
   /** Handshake datagrams that its workers were given to read. */
   reads = 0;
   bytes = new Uint8Array(0);
@@ -184,7 +186,8 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     this.#world = world;
     this.#index = index;
     this.address = `host${index}`;
-    const peers = Array.from({ length: world.count - 1 });
+    const absent = index === 0 ? (world.options.absentPeers ?? 0) : 0;
+    const peers = Array.from({ length: world.count - 1 + absent });
     this.memory = peers.map(() => ({ sent: 0n, accepted: 0n, rotation: undefined }));
     this.rings = peers.map(() => FIRST_RING);
     this.layer = this.#start();
@@ -418,8 +421,15 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     this.#world.sealed.set(nonce, { key, plain });
     this.#world.sealed.set(hex(datagram), { key, plain });
     const sealed = { bytes: datagram, at: 0, length: datagram.length, tag, address, port };
-    if (this.layer.handleSealed(sealed)) {
+    if (!this.layer.handleSealed(sealed)) return;
+    if (datagram.length <= this.systemBytesMax) {
       this.#world.transmit(this.#index, datagram, this.address, address);
+    } else {
+      this.#after(0, () => {
+        const packet = { tag, counterHigh, counterLow };
+        this.layer.handleTooBig(this.now, packet, datagram.length);
+        this.pump();
+      });
     }
   }
 

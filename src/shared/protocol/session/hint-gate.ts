@@ -21,12 +21,15 @@ export class HintGate {
   #keys: readonly (readonly SipHash[])[] = [];
   /** Peers in the order in which strangers are compared: those without session first. */
   #order: number[] = [];
+  /** Keys of all rings. */
+  #compares = 0;
   readonly #sources = new Map<string, number>();
   readonly #strangers = new CpuBudget({ share: HINTS_SHARE });
 
   /** Incoming hint keys, 16 bytes each, of every peer. */
   configure(keys: readonly (readonly Uint8Array[])[]): void {
     this.#keys = keys.map((ring) => ring.map((key) => new SipHash(key)));
+    this.#compares = keys.reduce((sum, ring) => sum + ring.length, 0);
     this.#order = keys.map((_, peer) => peer);
     this.#sources.clear();
   }
@@ -55,8 +58,7 @@ export class HintGate {
     if (datagram.length < HANDSHAKE_BYTES_MIN || this.#keys.length === 0) return -1;
     const known = this.#sources.get(`${address} ${port}`);
     if (known !== undefined && this.#fits(known, datagram)) return known;
-    const compares = this.#keys.reduce((sum, ring) => sum + ring.length, 0);
-    if (!this.#strangers.spend(now, compares * HINT_COST_NS)) return -2;
+    if (!this.#strangers.spend(now, this.#compares * HINT_COST_NS)) return -2;
     for (const peer of this.#order) if (this.#fits(peer, datagram)) return peer;
     return -1;
   }

@@ -32,9 +32,6 @@ export class IncomingStreams {
   get heldBytes(): number {
     return this.#heldBytes;
   }
-  all(): Iterable<StreamIn> {
-    return this.#byName.values();
-  }
   has(number: number): boolean {
     return this.#byNumber.has(number);
   }

@@ -70,14 +70,21 @@ export class OutgoingStream {
     return this.#next - 1;
   }
 
-  /** A row is final, and that is committed with the next settlement; or it is gone. */
-  finish(slot: number, sequence: number, settling: boolean, delivered: boolean): void {
+  /**
+   * A row is final, and that is committed with the next settlement; or it is gone. True when it is the
+   * first of its stream for that settlement.
+   */
+  finish(slot: number, sequence: number, settling: boolean, delivered: boolean): boolean {
     this.#slots.delete(slot);
-    if (sequence === 0) return;
+    if (sequence === 0) return false;
     this.#finished.add(sequence);
     if (!delivered) this.#retellBelow = Math.max(this.#retellBelow, sequence + 1);
-    if (settling) this.#final.push(sequence);
-    else this.#settled.add(sequence);
+    if (!settling) {
+      this.#settled.add(sequence);
+      return false;
+    }
+    this.#final.push(sequence);
+    return this.#final.length === 1;
   }
 
   /** The other end may have forgotten what it has of the stream. */

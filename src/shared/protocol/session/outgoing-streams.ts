@@ -14,15 +14,14 @@ export class OutgoingStreams {
   readonly #active = new Map<string, OutgoingStream>();
   /** Next sequence, by name; the one that became idle last at the end. */
   readonly #idle = new Map<string, number>();
+  /** Streams of which messages became final; and those of them that the store has taken. */
+  readonly #final: OutgoingStream[] = [];
+  readonly committing: OutgoingStream[] = [];
   /** No sequence of a forgotten name is this, or above. */
   #floor = 1;
 
   constructor(namesMax: number = NAMES_KEPT_MAX) {
     this.#namesMax = namesMax;
-  }
-
-  get active(): Iterable<OutgoingStream> {
-    return this.#active.values();
   }
 
   /** The stream of a new row. The first one decides the priority of those behind it. */
@@ -37,9 +36,18 @@ export class OutgoingStreams {
     return stream;
   }
 
+  /** Messages of the stream became final. */
+  final(stream: OutgoingStream): void {
+    this.#final.push(stream);
+  }
+
   /** What became final until now is in the settlement that the store takes. */
   taken(): void {
-    for (const stream of this.#active.values()) stream.taken();
+    for (const stream of this.#final) {
+      stream.taken();
+      this.committing.push(stream);
+    }
+    this.#final.length = 0;
   }
 
   /** The other end may have forgotten what it has of them. */

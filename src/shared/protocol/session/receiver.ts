@@ -37,6 +37,8 @@ export class Receiver {
   /** Boot of the peer that all of this is about, and how many there were in this run. */
   #boot = new Uint8Array(BOOT_ID_BYTES);
   #boots = 0;
+  /** Streams whose next message found no room towards the store. */
+  readonly #roomless = new Set<StreamIn>();
   /** What the store is to hear is settled; 0 when it heard. */
   #settledUntold = 0;
 
@@ -74,6 +76,11 @@ export class Receiver {
   }
   get pending(): number {
     return this.#numbers.pending;
+  }
+
+  /** Something is to be handed to the store as soon as it has room. */
+  get waitsForRoom(): boolean {
+    return this.#roomless.size > 0 || this.#settledUntold !== 0;
   }
 
   /** What we promise from the next session on. */
@@ -165,7 +172,9 @@ export class Receiver {
   /** There is room towards the store again. */
   handleRoom(sink: DeliverySink): void {
     this.#tellSettled(sink);
-    for (const stream of this.#streams.all()) this.#drain(stream, sink);
+    const streams = [...this.#roomless];
+    this.#roomless.clear();
+    for (const stream of streams) this.#drain(stream, sink);
   }
 
   // --- Messages ---------------------------------------------------------------------------------
@@ -293,10 +302,12 @@ export class Receiver {
       const { message, gap, resume } = due;
       const draft = this.#draft.ofWaiting(message, stream, gap, resume);
       const { large } = message;
-      if (large !== undefined) {
-        large.finishing = sink.piece(draft.finishing(large));
-        if (!large.finishing) return;
-      } else if (!sink.message(draft)) return;
+      const taken = large === undefined ? sink.message(draft) : sink.piece(draft.finishing(large));
+      if (large !== undefined) large.finishing = taken;
+      if (!taken) {
+        this.#roomless.add(stream);
+        return;
+      }
       this.#streams.hand(stream, message);
     }
   }
@@ -329,6 +340,7 @@ export class Receiver {
     this.#admission.restart();
     this.#reassembly.clear();
     this.#streams.clear();
+    this.#roomless.clear();
     this.receipts.clear();
     for (const large of this.files.all()) this.files.number(large, 0);
   }

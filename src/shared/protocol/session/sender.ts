@@ -270,17 +270,18 @@ export class Sender {
   /** The settlement that was taken is committed. */
   handleCommitted(now: Nanoseconds): void {
     this.settled.committed(now);
-    for (const stream of this.#streams.active) {
+    for (const stream of this.#streams.committing) {
       stream.commit();
       this.#advance(stream);
       this.#streams.rest(stream);
     }
+    this.#streams.committing.length = 0;
   }
 
-  /** What became final until now is in the settlement that the store takes. */
-  handleTaken(): void {
-    this.settled.taken();
+  /** What became final until now is in the settlement that the store takes. False: nothing did. */
+  handleTaken(): boolean {
     this.#streams.taken();
+    return this.settled.taken();
   }
 
   /** The peer is not spoken with any more: its rows go back to the table, and may be leased anew. */
@@ -352,7 +353,9 @@ export class Sender {
     if (out.standings[slot] === STANDING.parked) this.#unpark(slot);
     else if (number === 0) this.#feed.queue.enter(this.#flowOf(slot));
     const stream = out.streams[slot];
-    stream?.finish(slot, out.sequences[slot] as number, settling, how === "acknowledged");
+    if (stream?.finish(slot, out.sequences[slot] as number, settling, how === "acknowledged")) {
+      this.#streams.final(stream);
+    }
     if (number !== 0 && settling) this.settled.final(number);
     else if (number !== 0 && how === "gone") this.settled.gone(number, now);
     this.#feed.forget(slot);

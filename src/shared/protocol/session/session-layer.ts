@@ -16,6 +16,7 @@ import { Outgoing } from "./outgoing.js";
 import { PACKET_BYTES_MIN, sessionIdAt } from "./packet.js";
 import { PACKET_WRITTEN } from "./packet-writer.js";
 import { compareKeys } from "./pair-keys.js";
+import { PeerTurns } from "./peer-marks.js";
 import type {
   LayerEvents,
   LayerOptions,
@@ -41,20 +42,13 @@ import { ReassemblyBudget } from "./reassembly.js";
 import type { Session } from "./session.js";
 import { SessionIds } from "./session-ids.js";
 import { SessionPeer } from "./session-peer.js";
-import { TicketQueue } from "./ticket-queue.js";
+import type { SentPacket } from "./under-way.js";
 
 /** Peers that speak sessions, at most. */
 export const SESSION_PEERS_MAX = 4_096;
 
 export interface PeerStamps extends StampOrder {
   readonly peer: number;
-}
-
-/** Names a packet that was to leave. */
-export interface SentPacket {
-  readonly tag: number;
-  readonly counterHigh: number;
-  readonly counterLow: number;
 }
 
 export class SessionLayer {
@@ -68,15 +62,12 @@ export class SessionLayer {
   /** By index; one that is not configured any more keeps it, and its numbers. */
   readonly #peers: SessionPeer[] = [];
   readonly #sessions = new Map<number, Session>();
-  /** Peers that may have something to write, each once, in turn. */
-  readonly #ready = new TicketQueue();
-  readonly #isReady = new Uint8Array(SESSION_PEERS_MAX);
+  /** Who has to be asked; nobody else is, however many there are. */
+  readonly #turns = new PeerTurns(SESSION_PEERS_MAX);
   /** Peers that found no slab: they are asked again when one may have come back. */
   #starved: number[] = [];
   readonly #deadlines = new DeadlineHeap(SESSION_PEERS_MAX);
   #gone: Session[] = [];
-  readonly #confirmed = new Set<number>();
-  readonly #unanswered = new Set<number>();
 
   constructor(options: LayerOptions) {
     const { random } = options;
@@ -207,21 +198,17 @@ export class SessionLayer {
 
   /** Writes the next packet of whoever's turn it is; false when nobody has one. */
   pollSeal(now: Nanoseconds, wallNs: number, sink: PacketSink): boolean {
-    while (this.#ready.size > 0) {
-      const index = this.#ready.first;
-      this.#ready.shift();
+    for (let index = this.#turns.writing.first; index >= 0; index = this.#turns.writing.first) {
       const peer = this.#peerOf(index);
       const written = peer.pollSeal(now, wallNs, sink);
+      this.#turns.reading.mark(index);
       if (written === PACKET_WRITTEN.yes) {
-        this.#ready.push(index);
+        this.#turns.writing.rotate();
         return true;
       }
-      if (written === PACKET_WRITTEN.starved) {
-        this.#starved.push(index);
-        continue;
-      }
-      this.#isReady[index] = 0;
-      this.#deadlines.set(index, peer.deadline(now));
+      this.#turns.writing.take();
+      if (written === PACKET_WRITTEN.starved) this.#starved.push(index);
+      else this.#deadlines.set(index, peer.deadline(now));
     }
     return false;
   }
@@ -240,24 +227,19 @@ export class SessionLayer {
   }
 
   /** The system refused a packet of `length` bytes for its size. */
-  handleTooBig(
-    now: Nanoseconds,
-    { tag, counterHigh, counterLow }: SentPacket,
-    length: number,
-  ): void {
-    const session = this.#sessions.get(tag);
+  handleTooBig(now: Nanoseconds, packet: SentPacket, length: number): void {
+    const session = this.#sessions.get(packet.tag);
     if (session === undefined) return;
-    const counter = counterHigh * 2 ** 32 + counterLow;
-    this.#peerOf(session.peer).handleTooBig(now, session, counter, length);
-    this.#touch(session.peer);
+    this.#peerOf(session.peer).underWay.handleTooBig(now, session, packet, length);
+    this.#stir(session.peer);
   }
 
   /** A packet did not leave after all, whatever its size. */
-  handleWithdrawn({ tag, counterHigh, counterLow }: SentPacket): void {
-    const session = this.#sessions.get(tag);
+  handleWithdrawn(packet: SentPacket): void {
+    const session = this.#sessions.get(packet.tag);
     if (session === undefined) return;
-    this.#peerOf(session.peer).handleWithdrawn(session, counterHigh * 2 ** 32 + counterLow);
-    this.#touch(session.peer);
+    this.#peerOf(session.peer).underWay.handleWithdrawn(session, packet);
+    this.#stir(session.peer);
   }
 
   // --- Handshakes -------------------------------------------------------------------------------
@@ -278,9 +260,10 @@ export class SessionLayer {
 
   /** Stamps that the store should commit. */
   pollStamp(): PeerStamps | undefined {
-    for (const peer of this.#peers) {
-      const order = peer.negotiation.pollStamp();
-      if (order !== undefined) return { peer: peer.index, ...order };
+    for (let index = this.#turns.stamping.first; index >= 0; index = this.#turns.stamping.first) {
+      const order = this.#peerOf(index).negotiation.pollStamp();
+      if (order !== undefined) return { peer: index, ...order };
+      this.#turns.stamping.take();
     }
     return undefined;
   }
@@ -316,11 +299,7 @@ export class SessionLayer {
 
   /** A peer whose handshakes go unanswered: its names may stand for other addresses by now. */
   pollUnanswered(): number | undefined {
-    for (const peer of this.#unanswered) {
-      this.#unanswered.delete(peer);
-      return peer;
-    }
-    return undefined;
+    return this.#turns.unanswered.poll();
   }
 
   // --- The store --------------------------------------------------------------------------------
@@ -333,9 +312,10 @@ export class SessionLayer {
 
   /** A payload, or a piece of one, that the store should read. */
   pollRead(): PayloadOrder | undefined {
-    for (const peer of this.#peers) {
-      const order = peer.sender.pollRead();
+    for (let index = this.#turns.reading.first; index >= 0; index = this.#turns.reading.first) {
+      const order = this.#peerOf(index).sender.pollRead();
       if (order !== undefined) return order;
+      this.#turns.reading.take();
     }
     return undefined;
   }
@@ -351,39 +331,52 @@ export class SessionLayer {
 
   /** The store answered for a record that was delivered to it. */
   handleDelivered(record: DeliveredRecord, sink: DeliverySink): void {
-    this.#peers[record.peer]?.receiver.handleDelivered(record, sink);
+    this.#peerOf(record.peer).receiver.handleDelivered(record, sink);
     this.#stir(record.peer);
   }
 
   /** There is room towards the store again. */
   handleRoom(sink: DeliverySink): void {
-    for (const { receiver } of this.#peers) receiver.handleRoom(sink);
+    for (let left = this.#turns.roomless.size; left > 0; left--) {
+      const index = this.#turns.roomless.take();
+      this.#peerOf(index).receiver.handleRoom(sink);
+      this.#touch(index);
+    }
   }
 
   /** The store takes the settlements that are queued; and, later: they are committed. */
   handleTaken(): void {
-    for (const { sender } of this.#peers) sender.handleTaken();
+    for (let index = this.#turns.final.take(); index >= 0; index = this.#turns.final.take()) {
+      if (this.#peerOf(index).sender.handleTaken()) this.#turns.committing.mark(index);
+    }
   }
   handleCommitted(now: Nanoseconds): void {
-    for (const { index, sender } of this.#peers) {
-      sender.handleCommitted(now);
+    for (
+      let index = this.#turns.committing.take();
+      index >= 0;
+      index = this.#turns.committing.take()
+    ) {
+      this.#peerOf(index).sender.handleCommitted(now);
       this.#stir(index);
     }
   }
 
-  /** A peer whose first session in this run is confirmed. */
+  /** A peer with which a session was confirmed; and one without a session, that had one. */
   pollConfirmed(): number | undefined {
-    for (const peer of this.#confirmed) {
-      this.#confirmed.delete(peer);
-      return peer;
+    return this.#turns.confirmed.poll();
+  }
+  pollLost(): number | undefined {
+    let peer = this.#turns.lost.poll();
+    while (peer !== undefined && this.#peerOf(peer).session !== undefined) {
+      peer = this.#turns.lost.poll();
     }
-    return undefined;
+    return peer;
   }
 
   // --- Time -------------------------------------------------------------------------------------
 
   handleTimeout(now: Nanoseconds, wallNs: number, sink: HandshakeSink): void {
-    for (const index of this.#starved) this.#ready.push(index);
+    for (const index of this.#starved) this.#turns.writing.mark(index);
     this.#starved.length = 0;
     for (let slot = this.outgoing.due(now); slot >= 0; slot = this.outgoing.due(now)) {
       const peer = this.outgoing.peers[slot] as number;
@@ -393,7 +386,7 @@ export class SessionLayer {
     while (this.#deadlines.size > 0 && this.#deadlines.peekAt() <= now) {
       const index = this.#deadlines.peekSlot();
       this.#deadlines.remove(index);
-      if (this.#peerOf(index).handleTimeout(now, wallNs, sink)) this.#unanswered.add(index);
+      if (this.#peerOf(index).handleTimeout(now, wallNs, sink)) this.#turns.unanswered.mark(index);
       this.#touch(index);
     }
     for (const session of this.#gone) {
@@ -431,9 +424,7 @@ export class SessionLayer {
 
   /** The peer's turn comes, in pollSeal; its deadline is asked for when the turn is over. */
   #touch(index: number): void {
-    if (this.#isReady[index] === 1) return;
-    this.#isReady[index] = 1;
-    this.#ready.push(index);
+    this.#turns.touch(index, this.#peerOf(index).receiver.waitsForRoom);
   }
 
   #peerEvents(): PeerEvents {
@@ -444,11 +435,13 @@ export class SessionLayer {
       onGone: (session) => {
         this.#sessions.delete(session.localId);
         this.#gone.push(session);
-        this.#hints.moved(session.peer, this.#peerOf(session.peer).session !== undefined);
+        const inSession = this.#peerOf(session.peer).session !== undefined;
+        this.#hints.moved(session.peer, inSession);
+        if (!inSession) this.#turns.lost.mark(session.peer);
       },
       onConfirmed: (peer) => {
         this.#hints.moved(peer, true);
-        this.#confirmed.add(peer);
+        this.#turns.confirmed.mark(peer);
       },
       onClosed: (peer, reason, ours) => {
         if (reason === CLOSING.stop) return;

@@ -63,12 +63,12 @@ export class SessionPeer {
   readonly negotiation: Negotiation;
   readonly handshakes: Handshakes;
   readonly announcements: Announcements;
+  readonly underWay: UnderWay;
   readonly #events: PeerEvents;
   readonly #rest: SessionRest;
   readonly #sessions: SessionSet;
   readonly #answers: AnswerFrames;
   readonly #writer: PacketWriter;
-  readonly #underWay: UnderWay;
   readonly #frames: FrameHandler;
   #config: SpeakingPeerConfig;
   /** Something changed since there was nothing to write. */
@@ -85,7 +85,7 @@ export class SessionPeer {
     this.#events = events;
     [this.#config, this.#share] = [config, share];
     this.index = index;
-    const { outgoing, settlements, uniform, ids, random } = shared;
+    const { outgoing, settlements, uniform, ids, random, gateBudget } = shared;
     this.sender = new Sender({ peer: index, outgoing, settlements, uniform });
     this.receiver = new Receiver({ peer: index, budget: shared.budget, ...this.#promised });
     this.path = new PeerPath({ now, random, mtu: { pinnedBytes: config.mtuBytes ?? 0 } });
@@ -93,7 +93,7 @@ export class SessionPeer {
     this.#rest = new SessionRest(now);
     this.negotiation = new Negotiation({
       ...{ peer: index, ids, uniform, stamps, rotation, ring: config.ring, path: this.path },
-      ...{ boot: shared.boot, rest: this.#rest, gateBudget: shared.gateBudget },
+      ...{ boot: shared.boot, rest: this.#rest, gateBudget },
       promise: () => this.#promised,
       sessionOf: (keySlot) => this.#sessions.ofKeySlot(keySlot),
       onAgreed: (at, agreed, fresh) => this.#agree(at, agreed, fresh),
@@ -112,10 +112,10 @@ export class SessionPeer {
     });
     this.#writer.padding = config.padding;
     const repair = new ContentRepair(this.sender, this.receiver, rekeys, this.control);
-    this.#underWay = new UnderWay(repair, this.path);
+    this.underWay = new UnderWay(repair, this.path);
     this.#sessions = new SessionSet(options.ownKeyIsLower, {
       onGone: (session) => this.#gone(session),
-      onReplaced: (session) => this.#stirIf(this.#underWay.release(session)),
+      onReplaced: (session) => this.underWay.release(session),
     });
     this.#frames = new FrameHandler({
       boot: shared.boot,
@@ -141,6 +141,10 @@ export class SessionPeer {
   }
   get session(): Session | undefined {
     return this.#sessions.current;
+  }
+  /** Since when there is a session, whichever. */
+  get upAt(): Nanoseconds | undefined {
+    return this.#sessions.upAt;
   }
   /** Rows that the store may have out for it. */
   get rowsMax(): number {
@@ -208,7 +212,7 @@ export class SessionPeer {
       sinks,
     );
     session.acks.handlePacket(now, counter, this.#frames.eliciting);
-    this.#stirIf(this.#underWay.settle(session));
+    this.underWay.settle(session);
     if (closing !== undefined) this.#close(now, session, closing);
     return undefined;
   }
@@ -249,15 +253,6 @@ export class SessionPeer {
     session.maskOut.mask(bytes, at, length);
     this.path.handleSent(length);
     if (session.closing >= 0) this.#sessions.end(session);
-  }
-
-  /** The system refused a packet for its size. */
-  handleTooBig(now: Nanoseconds, session: Session, counter: number, bytes: number): void {
-    this.#stirIf(this.#underWay.handleTooBig(now, session, counter, bytes));
-  }
-  /** A packet did not leave after all. */
-  handleWithdrawn(session: Session, counter: number): void {
-    this.#stirIf(this.#underWay.handleWithdrawn(session, counter));
   }
 
   // --- Handshakes -------------------------------------------------------------------------------
@@ -317,11 +312,10 @@ export class SessionPeer {
     // While the path has no room, what waits to be said waits for that.
     const blockedUntil = this.#blocked ? this.#pacedUntil : 0;
     at = Math.min(at, Math.max(this.sender.settled.deadline, blockedUntil), this.#pacedUntil);
-    if (now - this.#heardAt < ACTIVE_NS && !rekeys.pending)
+    if (now - this.#heardAt < ACTIVE_NS && !rekeys.pending) {
       at = Math.min(at, Math.max(session.rekeyAt, rekeys.notBefore));
-    const keepalive = this.#config.keepaliveSeconds;
-    if (keepalive !== undefined && !this.#writer.ping)
-      at = Math.min(at, session.sentAt + keepalive * NS_PER_SECOND);
+    }
+    if (!this.#writer.ping) at = Math.min(at, session.sentAt + this.#keepaliveNs);
     return nanoseconds(at);
   }
 
@@ -358,6 +352,9 @@ export class SessionPeer {
 
   // --- Steps ------------------------------------------------------------------------------------
 
+  get #keepaliveNs(): number {
+    return (this.#config.keepaliveSeconds ?? Number.POSITIVE_INFINITY) * NS_PER_SECOND;
+  }
   get #promised(): Promised {
     const { messages: creditMessages, bytes: creditBytes } = this.#share;
     return { messageBytesMax: this.#config.limits.messageBytesMax, creditMessages, creditBytes };
@@ -412,15 +409,14 @@ export class SessionPeer {
     const { recovery } = session;
     if (recovery.pollDeadline() <= now) {
       recovery.handleTimeout(now);
-      this.#underWay.settle(session);
+      this.underWay.settle(session);
       this.#stirred = true;
     }
     const silent = now - session.heardAt >= SILENCE_NS;
     if (silent && recovery.timeouts >= TIMEOUTS_MAX) this.handshakes.want(now);
     const active = now - this.#heardAt < ACTIVE_NS || now - session.sentAt < ACTIVE_NS;
     if (now >= session.rekeyAt && active) this.negotiation.rekey(now, session, sink);
-    const keepalive = this.#config.keepaliveSeconds;
-    if (keepalive !== undefined && now - session.sentAt >= keepalive * NS_PER_SECOND) {
+    if (now - session.sentAt >= this.#keepaliveNs) {
       this.#writer.ping = true;
       this.#stirred = true;
     }
@@ -449,12 +445,9 @@ export class SessionPeer {
 
   /** A session is gone: what it had under way is lost, its keys are wiped. */
   #gone(session: Session): void {
-    this.#stirIf(this.#underWay.release(session));
+    this.underWay.release(session);
+    this.#stirred = true;
     session.wipe();
     this.#events.onGone(session);
-  }
-
-  #stirIf(news: boolean): void {
-    this.#stirred ||= news;
   }
 }

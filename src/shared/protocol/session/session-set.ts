@@ -21,6 +21,7 @@ export class SessionSet {
   ownKeyIsLower: boolean;
   readonly #events: SessionEvents;
   #current: Session | undefined;
+  #upAt = nanoseconds(0);
   #next: Session | undefined;
   #previous: Session[] = [];
 
@@ -31,6 +32,10 @@ export class SessionSet {
 
   get current(): Session | undefined {
     return this.#current;
+  }
+  /** When the first of the sessions began that lead up to the current one. */
+  get upAt(): Nanoseconds | undefined {
+    return this.#current === undefined ? undefined : this.#upAt;
   }
   /** Sessions that receive but do not send. */
   get previous(): readonly Session[] {
@@ -56,6 +61,7 @@ export class SessionSet {
     session.confirmedAt = now;
     const current = this.#current;
     if (current === undefined) {
+      this.#upAt = now;
       this.#become(session);
       return;
     }
@@ -97,8 +103,9 @@ export class SessionSet {
   }
 
   get deadline(): Nanoseconds {
-    let at = Number.POSITIVE_INFINITY;
-    for (const session of this.#all()) at = Math.min(at, session.expiresAt);
+    const current = this.#current?.expiresAt ?? Number.POSITIVE_INFINITY;
+    let at = Math.min(current, this.#next?.expiresAt ?? Number.POSITIVE_INFINITY);
+    for (const session of this.#previous) at = Math.min(at, session.expiresAt);
     return nanoseconds(at);
   }
 

@@ -29,11 +29,12 @@ export class SettledNumbers {
     this.#settle(number, now);
   }
 
-  /** What became final until now is in the settlement that the store takes. */
-  taken(): void {
+  /** What became final until now is in the settlement that the store takes. False: nothing did. */
+  taken(): boolean {
     const list = this.#committing;
     this.#committing = this.#final;
     this.#final = list;
+    return this.#committing.length > 0;
   }
 
   /** The settlement taken is committed and synced. */

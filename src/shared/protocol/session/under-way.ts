@@ -7,6 +7,14 @@ import type { ContentRepair } from "./content-repair.js";
 import type { PeerPath } from "./peer-path.js";
 import type { Session } from "./session.js";
 
+/** Names a packet that was to leave. */
+export interface SentPacket {
+  /** Our id of its session. */
+  readonly tag: number;
+  readonly counterHigh: number;
+  readonly counterLow: number;
+}
+
 export class UnderWay {
   readonly #repair: ContentRepair;
   readonly #path: PeerPath;
@@ -16,36 +24,33 @@ export class UnderWay {
     this.#path = path;
   }
 
-  /** Tells what is known by now of the packets of a session; true when there was news. */
-  settle({ recovery, log }: Session): boolean {
-    let news = false;
+  /** Tells what is known by now of the packets of a session. */
+  settle({ recovery, log }: Session): void {
     for (let fate = recovery.pollFate(); fate !== FATE.none; fate = recovery.pollFate()) {
       this.#repair.acked = fate === FATE.acked;
       log.take(recovery.fateContent, this.#repair);
-      news = true;
     }
-    return news;
   }
 
   /** A session sends no more: what it has under way goes again in another one. */
-  release(session: Session): boolean {
+  release(session: Session): void {
     session.recovery.handleEnd();
-    return this.settle(session);
+    this.settle(session);
   }
 
   /**
    * The system refused a packet for its size: the path is narrower, and what was in the packet goes
    * again at once. Where no smaller size is left to try it counts as lost, or it would go for ever.
    */
-  handleTooBig(now: Nanoseconds, session: Session, counter: number, bytes: number): boolean {
+  handleTooBig(now: Nanoseconds, session: Session, packet: SentPacket, bytes: number): void {
     const { transport } = this.#path;
     transport.handleTooBig(now, bytes);
-    if (bytes <= transport.mtu.bytes || !session.recovery.handleWithdrawn(counter)) return false;
-    return this.settle(session);
+    if (bytes > transport.mtu.bytes) this.handleWithdrawn(session, packet);
   }
 
   /** A packet did not leave, and its path is not to blame. */
-  handleWithdrawn(session: Session, counter: number): boolean {
-    return session.recovery.handleWithdrawn(counter) && this.settle(session);
+  handleWithdrawn(session: Session, { counterHigh, counterLow }: SentPacket): void {
+    const counter = counterHigh * 2 ** 32 + counterLow;
+    if (session.recovery.handleWithdrawn(counter)) this.settle(session);
   }
 }

@@ -2,8 +2,8 @@
 // call, so a slow reader never keeps the write-ahead log from being reset. Reading is a write, too:
 // what was handed over is marked, a few thousand rows to a transaction.
 
-import { writeTransaction } from "../../shared/store/busy.js";
-import type { Connection, Statement } from "../../shared/store/driver.js";
+import { writeTransaction } from "../shared/store/busy.js";
+import type { Connection, Statement } from "../shared/store/driver.js";
 
 const LOCK_DEADLINE_MS = 5_000;
 /** Rows that one marking transaction changes at most: it holds the daemon's write lock. */
@@ -42,7 +42,7 @@ export const COLUMNS_NEW: ReadonlySet<string> = new Set([
   ...["peer", "in_reply_to", "priority", "not_before", "expires_at", "next_attempt_at"],
 ]);
 
-export class Mailbox {
+export class MessagePages {
   readonly #db: Connection;
   readonly #filter: Filter;
   readonly #newestFirst: Statement;

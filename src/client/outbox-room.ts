@@ -1,0 +1,73 @@
+// How much fits into the outbox: rows that no daemon is through with, of all producers, against bounds.
+// Counting them costs time, so what is free is counted once and then used up; and while the outbox is
+// full it is counted so seldom that this takes a 20th of a core at most.
+
+import type { Connection, Statement } from "../shared/store/driver.js";
+import { WORKED } from "../shared/store/schema.js";
+
+/** Least time between two countings, ms, and the share of the time that they may take. */
+const COUNT_INTERVAL_MS = 5;
+const COUNT_SHARE = 20;
+
+const WAITING = `FROM outbound_messages INDEXED BY outbound_work WHERE ${WORKED}
+  AND not_before IS NULL LIMIT ?`;
+
+export interface RoomBounds {
+  readonly rowsMax: number;
+  readonly bytesMax: number;
+}
+
+export class OutboxRoom {
+  readonly #bounds: RoomBounds;
+  readonly #rows: Statement;
+  readonly #bytes: Statement;
+  #rowsLeft = 0;
+  #bytesLeft = 0;
+  /** Of the rows that went through here: what those of others are taken for until it matters. */
+  #largestBytes = 1;
+  #countAt = 0;
+
+  constructor(db: Connection, bounds: RoomBounds) {
+    this.#bounds = bounds;
+    this.#rows = db.prepare(`SELECT count(*) FROM (SELECT 1 ${WAITING})`).pluck();
+    this.#bytes = db
+      .prepare(`SELECT total(bytes) FROM (SELECT octet_length(payload) AS bytes ${WAITING})`)
+      .pluck();
+  }
+
+  /** Ms until it may be counted again; 0: at once. `now`: monotonic ms. */
+  waitMs(now: number): number {
+    return Math.max(0, this.#countAt - now);
+  }
+
+  /**
+   * Takes room for so much, in rows of at most `largestBytes`; false when there is none, or when it is too
+   * early to count unless `atOnce`.
+   */
+  take(rows: number, bytes: number, largestBytes: number, atOnce: boolean): boolean {
+    if (largestBytes > this.#largestBytes) this.#largestBytes = largestBytes;
+    const fits = (): boolean => rows <= this.#rowsLeft && bytes <= this.#bytesLeft;
+    if (!fits()) {
+      if (!atOnce && performance.now() < this.#countAt) return false;
+      const tookMs = this.#count();
+      const waitMs = tookMs * COUNT_SHARE;
+      this.#countAt = performance.now() + (fits() ? waitMs : Math.max(COUNT_INTERVAL_MS, waitMs));
+      if (!fits()) return false;
+    }
+    this.#rowsLeft -= rows;
+    this.#bytesLeft -= bytes;
+    return true;
+  }
+
+  /** Returns the ms that it took. */
+  #count(): number {
+    const startedAt = performance.now();
+    const { rowsMax, bytesMax } = this.#bounds;
+    const rows = this.#rows.get(rowsMax + 1) as number;
+    let bytes = rows * this.#largestBytes;
+    if (bytes > bytesMax / 2) bytes = this.#bytes.get(rowsMax + 1) as number;
+    this.#rowsLeft = Math.max(0, rowsMax - rows);
+    this.#bytesLeft = Math.max(0, bytesMax - bytes);
+    return performance.now() - startedAt;
+  }
+}
