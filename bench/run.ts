@@ -19,6 +19,7 @@ const SUITES: readonly { readonly name: string; readonly load: () => Promise<Sui
   { name: "json", load: async () => (await import("./json.bench.js")).suite },
   { name: "replay", load: async () => (await import("./replay.bench.js")).suite },
   { name: "store", load: async () => (await import("./store.bench.js")).suite },
+  { name: "mailbox", load: async () => (await import("./mailbox.bench.js")).suite },
   { name: "pipeline", load: async () => (await import("./pipeline.bench.js")).suite },
   { name: "latency", load: async () => (await import("./latency.bench.js")).suite },
   { name: "idle", load: async () => (await import("./idle.bench.js")).suite },

@@ -14,6 +14,7 @@ export interface Source {
 export const DOORS: Readonly<Record<string, readonly string[]>> = {
   "better-sqlite3": ["src/shared/store/driver.ts"],
   comlink: ["src/shared/runtime/control.ts", "src/shared/runtime/comlink-node-adapter.d.ts"],
+  koffi: ["src/main/socket/libc.ts"],
   "node:dgram": ["src/main/socket/dgram.ts"],
   "node:dns": ["src/main/connector.ts"],
   "p-queue": ["src/main/connector.ts"],

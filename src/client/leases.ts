@@ -17,7 +17,7 @@ export interface Leasable {
   readonly stream: string | null;
 }
 
-/** What others have in hand. */
+/** What others have in hand, and what was given back and rests. */
 export interface Taken {
   readonly ids: ReadonlySet<number>;
   /** Keys of streams whose messages have to wait for those. */
@@ -36,7 +36,7 @@ export interface Holder {
 export class Leases {
   readonly #db: Connection;
   readonly #holder: Holder;
-  readonly #valid: Statement;
+  readonly #others: Statement;
   readonly #insert: Statement;
   readonly #purge: Statement;
   readonly #renew: Statement;
@@ -47,8 +47,8 @@ export class Leases {
   constructor(db: Connection, holder: Holder) {
     this.#db = db;
     this.#holder = holder;
-    this.#valid = db
-      .prepare(`SELECT id, holder, stream, until FROM leases WHERE ${VALID}`)
+    this.#others = db
+      .prepare(`SELECT id, stream, until FROM leases WHERE holder <> @name AND ${VALID}`)
       .raw();
     this.#insert = db.prepare(
       `INSERT OR REPLACE INTO leases(id, holder, consumer, until, span, stream)
@@ -63,16 +63,16 @@ export class Leases {
     );
   }
 
-  /** What is in hand now; own leases are among the ids, and hold up none of our streams. */
+  /** What others have in hand now. */
   taken(): Taken {
     const now = monotonicMs();
-    const rows = this.#valid.all({ now }) as [number, string, string | null, number][];
+    const { name } = this.#holder;
+    const rows = this.#others.all({ name, now }) as [number, string | null, number][];
     const ids = new Set<number>();
     const streams = new Set<string>();
     let lapsesAt = Infinity;
-    for (const [id, holder, stream, until] of rows) {
+    for (const [id, stream, until] of rows) {
       ids.add(id);
-      if (holder === this.#holder.name) continue;
       if (stream !== null) streams.add(stream);
       lapsesAt = Math.min(lapsesAt, until);
     }

@@ -8,6 +8,8 @@ import { WORKED } from "../shared/store/schema.js";
 /** Least time between two countings, ms, and the share of the time that they may take. */
 const COUNT_INTERVAL_MS = 5;
 const COUNT_SHARE = 20;
+/** No table has more. */
+const COUNT_ROWS_MAX = 1e12;
 
 const WAITING = `FROM outbound_messages INDEXED BY outbound_work WHERE ${WORKED}
   AND not_before IS NULL LIMIT ?`;
@@ -27,8 +29,9 @@ export class OutboxRoom {
   #largestBytes = 1;
   #countAt = 0;
 
-  constructor(db: Connection, bounds: RoomBounds) {
-    this.#bounds = bounds;
+  constructor(db: Connection, { rowsMax, bytesMax }: RoomBounds) {
+    // SQLite limits rows by a whole number only.
+    this.#bounds = { rowsMax: Math.min(Math.floor(rowsMax), COUNT_ROWS_MAX), bytesMax };
     this.#rows = db.prepare(`SELECT count(*) FROM (SELECT 1 ${WAITING})`).pluck();
     this.#bytes = db
       .prepare(`SELECT total(bytes) FROM (SELECT octet_length(payload) AS bytes ${WAITING})`)

@@ -85,13 +85,22 @@ export class Receipts {
 
   async #run(): Promise<void> {
     while (this.#waits.size > 0) {
-      this.#idle = new AbortController();
-      // Older than the looks: a commit between them ends the wait at once.
-      const seen = this.#watch.version();
-      await this.#lookAtAll();
-      if (this.#waits.size > 0) await this.#watch.changedSince(seen, this.#idle.signal);
+      try {
+        await this.#round();
+      } catch (thrown) {
+        // The file can be read no more: nobody waits for it in vain.
+        for (const wait of [...this.#waits]) wait.reject(storeError(this.#path, thrown));
+      }
     }
     this.#running = undefined;
+  }
+
+  async #round(): Promise<void> {
+    this.#idle = new AbortController();
+    // Older than the looks: a commit between them ends the wait at once.
+    const seen = this.#watch.version();
+    await this.#lookAtAll();
+    if (this.#waits.size > 0) await this.#watch.changedSince(seen, this.#idle.signal);
   }
 
   async #lookAtAll(): Promise<void> {

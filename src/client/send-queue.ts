@@ -4,6 +4,7 @@
 
 import { setTimeout as delay, setImmediate as turn } from "node:timers/promises";
 import { DaemonError } from "../shared/base/errors.js";
+import { storeError } from "../shared/store/sqlite-error.js";
 import type { Outbox, Row } from "./outbox.js";
 import type { OutboxRoom } from "./outbox-room.js";
 import { busyFor, isBusyError, pause } from "./patience.js";
@@ -39,6 +40,7 @@ interface Call extends Load {
 }
 
 export class SendQueue {
+  readonly #path: string;
   readonly #outbox: Outbox;
   readonly #room: OutboxRoom;
   readonly #watch: CommitWatch;
@@ -52,12 +54,14 @@ export class SendQueue {
   #running: Promise<void> | undefined;
 
   constructor(parts: {
+    readonly path: string;
     readonly outbox: Outbox;
     readonly room: OutboxRoom;
     readonly watch: CommitWatch;
     /** How long a call waits for the write lock. */
     readonly busyDeadlineMs: number;
   }) {
+    this.#path = parts.path;
     this.#outbox = parts.outbox;
     this.#room = parts.room;
     this.#watch = parts.watch;
@@ -103,16 +107,29 @@ export class SendQueue {
     // Let what is called in this turn of the event loop come along.
     await turn();
     while (this.#skipOver()) {
-      // Older than the counting: a commit in between ends the wait at once.
-      const seen = this.#watch.version();
-      const group = this.#admit();
-      const went = group.length > 0 && this.#commit(group);
-      if (!this.#skipOver() || (this.#isClosing && !went)) break;
-      if (group.length === 0) await this.#roomMade(seen);
-      else if (went) await turn();
-      else await pause();
+      try {
+        if (!(await this.#step())) break;
+      } catch (thrown) {
+        // The file can be read no more: nobody waits for it in vain.
+        for (const call of this.#calls)
+          if (!call.isOver) call.reject(storeError(this.#path, thrown));
+      }
     }
     this.#running = undefined;
+  }
+
+  /** A transaction, or a wait for what it lacks; false when all that is left is to be rejected. */
+  async #step(): Promise<boolean> {
+    // Older than the counting: a commit in between ends the wait at once.
+    const seen = this.#watch.version();
+    const group = this.#admit();
+    const went = group.length > 0 && this.#commit(group);
+    if (!this.#skipOver()) return true;
+    if (this.#isClosing && !went) return false;
+    if (group.length === 0) await this.#roomMade(seen);
+    else if (went) await turn();
+    else await pause();
+    return true;
   }
 
   /** Passes over what is over; false when nothing is left. */

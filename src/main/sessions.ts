@@ -271,7 +271,7 @@ export class Sessions {
       this.#sessionUp(peer);
     }
     for (let peer = layer.pollLost(); peer !== undefined; peer = layer.pollLost()) {
-      this.#notes.sessionDown(peer);
+      if (layer.peers[peer]?.session === undefined) this.#notes.sessionDown(peer);
     }
     for (let peer = layer.pollUnanswered(); peer !== undefined; peer = layer.pollUnanswered()) {
       for (const host of this.#directory.hostsOf(peer)) this.#options.resolve(host);

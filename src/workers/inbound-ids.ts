@@ -26,7 +26,7 @@ export class InboundIds {
     this.#next = undefined;
   }
 
-  /** The first of so many ids that follow one another, and were never given. */
+  /** The first of so many ids that follow one another, and were never given; a copy uses one up. */
   take(rows: number): number {
     const newest = (): number => (this.#newest.get() as number | null) ?? 0;
     const sequence = (): number => (this.#sequence.get() as number | undefined) ?? 0;

@@ -160,21 +160,20 @@ export class Inbox {
 
   #inserted(record: InboundBatchReader, id: string, digest: Buffer): boolean {
     const now = this.#now;
-    return (
-      this.#insert.run(
-        this.#ids.take(1),
-        id,
-        record.source,
-        record.port,
-        this.#stampText.of(record.stamp),
-        now,
-        now,
-        now,
-        record.scope,
-        digest,
-        slice(record.bytes, record.payloadAt, record.payloadLength),
-      ).changes === 1
+    const { changes } = this.#insert.run(
+      this.#ids.take(1),
+      id,
+      record.source,
+      record.port,
+      this.#stampText.of(record.stamp),
+      now,
+      now,
+      now,
+      record.scope,
+      digest,
+      slice(record.bytes, record.payloadAt, record.payloadLength),
     );
+    return changes === 1;
   }
 
   /** Whether the id is that of a deleted message; under the shared secret, id and digest. */

@@ -9,6 +9,7 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as nap } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { SOCKET_WISHES, type SocketWish } from "../../src/main/socket/datagram-socket.js";
 import { DgramSocket } from "../../src/main/socket/dgram.js";
 import { writeTransaction } from "../../src/shared/store/busy.js";
 import type { Connection, Statement } from "../../src/shared/store/driver.js";
@@ -19,7 +20,8 @@ export const LOOPBACK = "127.0.0.1";
 export const CLI = fileURLToPath(new URL("../../src/main/cli.js", import.meta.url));
 const HOST = fileURLToPath(new URL("./host.js", import.meta.url));
 /** Which socket all daemons use: as `--socket`, from the environment of the test. */
-export const SOCKET = process.env["SECUREDGRAM_TEST_SOCKET"] || "auto";
+export const SOCKET: SocketWish =
+  SOCKET_WISHES.find((each) => each === process.env["SECUREDGRAM_TEST_SOCKET"]) ?? "auto";
 const LOOK_MS = 5;
 const WAIT_MS = 30_000;
 /** Below the range that the kernel gives away by itself, so that a restart finds its port free. */

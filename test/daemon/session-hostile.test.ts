@@ -1,5 +1,5 @@
 // Silence and steadiness of sessions: copies of everything that two hosts ever said to each other, and
-// hostile packets with and without valid keys. The long run is `npm run session-flood`.
+// hostile packets with and without valid keys. The long run: `npm run session-figures -- hostile`.
 
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";

@@ -2,9 +2,13 @@
 // their work else. Where there is no Linux socket: that it is refused.
 
 import assert from "node:assert/strict";
-import { constants } from "node:os";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { constants, tmpdir } from "node:os";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as nap } from "node:timers/promises";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { chooseSocket } from "../../src/main/socket/choose-socket.js";
 import type { Libc } from "../../src/main/socket/libc.js";
 import { LinuxSocket } from "../../src/main/socket/linux-socket.js";
@@ -12,6 +16,7 @@ import { until } from "../daemon/harness.js";
 import { assertPattern, End, LOOPBACK, onLinux, pattern, shared } from "./socket-ends.js";
 
 const { errno: ERRNO } = constants;
+const SOURCE = fileURLToPath(new URL("../../src", import.meta.url));
 type Call = "sendmmsg" | "sendmsg" | "recvmmsg" | "poll" | "eventfd";
 
 /** A C library some of whose calls fail: `plan` says with what, undefined: it works. */
@@ -301,6 +306,31 @@ test("auto falls back to dgram with the reason, linux says it and what to do", a
     const end = await End.open(t, chooseSocket("linux", () => libc).make());
     assert.equal(end.socket.family, 4);
   });
+});
+
+test("without the optional packages there is dgram, and the daemon's code loads", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "securedgram-bare-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  // Where the modules of this project are not on the way up.
+  cpSync(join(SOURCE, "main", "socket"), join(folder, "main", "socket"), { recursive: true });
+  cpSync(join(SOURCE, "shared"), join(folder, "shared"), { recursive: true });
+  writeFileSync(join(folder, "package.json"), '{"type":"module"}');
+  const url = pathToFileURL(join(folder, "main", "socket", "choose-socket.js")).href;
+  const program = `const { chooseSocket } = await import(${JSON.stringify(url)});
+    const { kind, why } = chooseSocket("auto");
+    console.log(JSON.stringify({ kind, why }));`;
+
+  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+    cwd: folder,
+    encoding: "utf8",
+  });
+
+  const { kind, why } = JSON.parse(stdout) as { readonly kind: string; readonly why: string };
+  assert.equal(kind, "dgram");
+  assert.match(
+    why,
+    process.platform === "linux" ? /koffi is not installed|not known/ : /not Linux/,
+  );
 });
 
 test("a socket that cannot start leaves no descriptor behind", async () => {

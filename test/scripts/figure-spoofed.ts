@@ -1,8 +1,7 @@
 // Figure: a peer sends 500 messages a second while a stranger floods its host as fast as one core can,
 // from many addresses and from the peer's own, with noise and with what was recorded between the two.
 
-import { setTimeout as nap } from "node:timers/promises";
-import { LOOPBACK, type Place } from "../daemon/harness.js";
+import { LOOPBACK, type Place, type TestDaemon } from "../daemon/harness.js";
 import { requireIntegrity } from "../daemon/ledger.js";
 import { sendAll, sumOf } from "../daemon/session-hosts.js";
 import { layPath } from "./bad-path.js";
@@ -98,7 +97,6 @@ export async function spoofed(place: Place, seed: number, floodMs = FLOOD_MS): P
   const logged = bob.log.length - lines;
   clearInterval(watch);
   await flood.end();
-  await nap(0);
   await alice.settled();
   requireIntegrity(bob);
   const codes = [await alice.stop(), await bob.stop()];
@@ -116,6 +114,9 @@ export async function spoofed(place: Place, seed: number, floodMs = FLOOD_MS): P
         `within 1 s, p50 / p99 / worst ${quantilesOf(mail.ms)} ms`,
     );
   }
+  const drops = dropsOf(bob)
+    .map(([reason, count]) => `${reason} ${count}`)
+    .join(", ");
   const failures = [
     share < IN_TIME_SHARE_MIN ? "too few in time" : "",
     growthMib >= GROWTH_MIB_MAX ? "memory" : "",
@@ -126,7 +127,18 @@ export async function spoofed(place: Place, seed: number, floodMs = FLOOD_MS): P
       `${sumOf(bob, "datagrams_received") - readBefore} datagrams read in all, ` +
       `${isHandshake.filter(Boolean).length} recorded handshakes; memory at most ` +
       `+${growthMib.toFixed(1)} MiB, ${logged} lines of log; ` +
+      `dropped as ${drops}; ` +
       (failures.length === 0 ? "reached" : `MISSED: ${failures.join(", ")}`),
   );
   return failures.length === 0;
+}
+
+/** Why its datagrams were dropped, and how many, most first. */
+function dropsOf(daemon: TestDaemon): readonly (readonly [string, number])[] {
+  const names = daemon.log.flatMap((line) =>
+    Object.keys(JSON.parse(line) as object).filter((name) => name.startsWith("drop_")),
+  );
+  return [...new Set(names)]
+    .map((name) => [name.slice("drop_".length), sumOf(daemon, name)] as const)
+    .toSorted(([, a], [, b]) => b - a);
 }

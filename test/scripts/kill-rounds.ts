@@ -1,9 +1,11 @@
-// `npm run kill-rounds [-- rounds]`: many rounds of SIGKILL under load, with a line for each. Exit 0
-// when nothing acknowledged is missing, nothing is stored twice and every start was quick.
+// `npm run kill-rounds [-- rounds [sessions]]`: many rounds of SIGKILL under load, with a line for each,
+// by classic or in sessions. Exit 0 when nothing acknowledged is missing, nothing is stored twice and
+// every start was quick.
 
 import { randomInt } from "node:crypto";
 import { Place } from "../daemon/harness.js";
 import { killRounds, quantileOf } from "../daemon/kill-rounds.js";
+import { makeSessionPair } from "../daemon/session-hosts.js";
 
 const ROUNDS = 200;
 const LIFE_MS_MAX = 1_500;
@@ -11,6 +13,7 @@ const LIFE_MS_MAX = 1_500;
 const RECOVERY_MS_MEDIAN_MAX = 1_000;
 
 const rounds = Number(process.argv[2] ?? ROUNDS);
+const inSessions = process.argv[3] === "sessions";
 const seed = Number(process.env["SEED"] ?? randomInt(2 ** 32));
 const place = new Place();
 console.log(`${rounds} rounds; SEED=${seed} repeats their choices`);
@@ -20,6 +23,7 @@ try {
     seed,
     lifeMsMax: LIFE_MS_MAX,
     say: console.log,
+    ...(inSessions ? { makePair: makeSessionPair } : {}),
   });
   const recoveryMs = recoveries.map(({ receivedMs }) => receivedMs);
   const at = (share: number) => quantileOf(recoveryMs, share);

@@ -10,8 +10,10 @@ const LOOK_MS = 1;
 
 export interface PacedMail {
   readonly sent: number;
-  /** Of those that were acknowledged. */
+  /** How long each that was acknowledged took. */
   readonly ms: readonly number[];
+  /** When each of those was due, of performance.now(). */
+  readonly dueMs: readonly number[];
 }
 
 export interface Pace {
@@ -34,7 +36,7 @@ export async function pacedMail(from: TestDaemon, to: string, pace: Pace): Promi
     .pluck();
   /** When each row that is open was due. */
   const dueAt = new Map<number, number>();
-  const ms: number[] = [];
+  const [ms, dueMs]: [number[], number[]] = [[], []];
   let [sent, startedAt] = [0, performance.now()];
   const look = (): void => {
     const [oldest] = dueAt.keys();
@@ -42,7 +44,10 @@ export async function pacedMail(from: TestDaemon, to: string, pace: Pace): Promi
     const now = performance.now();
     for (const id of states.all(oldest) as number[]) {
       const at = dueAt.get(id);
-      if (at !== undefined && dueAt.delete(id)) ms.push(now - at);
+      if (at === undefined) continue;
+      dueAt.delete(id);
+      ms.push(now - at);
+      dueMs.push(at);
     }
   };
   for (let now = startedAt; goesOn(now - startedAt, sent); now = performance.now()) {
@@ -62,7 +67,7 @@ export async function pacedMail(from: TestDaemon, to: string, pace: Pace): Promi
     look();
     await nap(lookMs);
   }
-  return { sent, ms };
+  return { sent, ms, dueMs };
 }
 
 /** p50, p99 and the worst, ms. */

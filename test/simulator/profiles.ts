@@ -107,6 +107,7 @@ export function drawPlan(seed: number, setting: Setting): Extract<Decision, { ki
   const plan: Extract<Decision, { kind: "fault" }>[] = [];
   for (const [profile, most, draw] of KINDS) {
     const { name } = setting;
+    if (setting.protocol === "classic" && isOfSessions(profile)) continue;
     const wanted =
       name === profile || name === "brutal" || (name === "mixed" && draws.chance(0.35));
     if (!wanted) continue;
@@ -120,6 +121,9 @@ export function drawPlan(seed: number, setting: Setting): Extract<Decision, { ki
   }
   return plan.sort((a, b) => a.at - b.at);
 }
+
+const isOfSessions = (profile: Profile): boolean =>
+  (SESSION_PROFILES as readonly Profile[]).includes(profile);
 
 /** Faults, each with its delay behind an instant. */
 type Draw = (draws: Prng, setting: Setting) => readonly (readonly [delayNs: number, Fault])[];

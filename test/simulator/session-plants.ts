@@ -13,6 +13,7 @@ import type { Session } from "../../src/shared/protocol/session/session.js";
 import { SessionPeer } from "../../src/shared/protocol/session/session-peer.js";
 import { SessionSet } from "../../src/shared/protocol/session/session-set.js";
 import { SettledNumbers } from "../../src/shared/protocol/session/settled-numbers.js";
+import { SessionSink } from "../../src/shared/runtime/session-sink.js";
 import { HandshakeWork } from "../../src/workers/handshake-work.js";
 import { HeldStreams } from "../../src/workers/held-streams.js";
 import type { Plant } from "./plants.js";
@@ -72,17 +73,17 @@ function endOnForgery(): () => void {
   });
 }
 
-/** Every so many packets the counter of a session goes back to its beginning. */
+/** What leaves is sealed under counters that begin anew every so many packets. */
 const PACKETS_UNTIL_ANEW = 20;
 
 function repeatCounters(): () => void {
-  const { handleSealed } = SessionPeer.prototype;
+  const { sealPacket } = SessionSink.prototype;
   return swap(
-    SessionPeer.prototype,
-    "handleSealed",
-    function (this: SessionPeer, session, bytes, at, length) {
-      handleSealed.call(this, session, bytes, at, length);
-      if (session.counter === PACKETS_UNTIL_ANEW) session.counter = 0;
+    SessionSink.prototype,
+    "sealPacket",
+    function (this: SessionSink, frameBytes, keySlot, remoteId, high, low, ...rest) {
+      const repeated = low % PACKETS_UNTIL_ANEW;
+      sealPacket.call(this, frameBytes, keySlot, remoteId, high, repeated, ...rest);
     },
   );
 }

@@ -277,7 +277,9 @@ export class StoreJobs {
       if (this.#inFlight(rowId) === undefined) this.#free(rowId, undefined);
     }
     for (const row of this.#tables.outbound.values()) {
-      const waits = isWorked(row) && !this.#out.has(row.id) && row.notBefore === undefined;
+      // A row that is to wait is found by an expiry of its own alone.
+      const isFound = row.notBefore === undefined || row.expiresAt !== undefined;
+      const waits = isWorked(row) && !this.#out.has(row.id) && isFound;
       if (waits && expiryOf(row) <= now) this.#fail(row, expiredReason(row));
     }
     for (const stone of this.#tables.forgetTombstones(now - TOMBSTONE_LIFE_MS)) {

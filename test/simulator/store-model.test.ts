@@ -98,6 +98,7 @@ class Pair {
       case "pass":
         this.#nowMs += act.hours * 3_600_000;
         this.real.now = this.#nowMs;
+        this.real.monotonic += act.hours * 3_600_000;
         return;
       case "restart":
         this.real.close();
@@ -152,15 +153,13 @@ class Pair {
       rows,
     );
     const inbound = this.real.outside
-      .prepare(
-        "SELECT id, peer, message_id, payload, hex(digest) FROM inbound_messages ORDER BY id",
-      )
+      .prepare("SELECT peer, message_id, payload, hex(digest) FROM inbound_messages ORDER BY id")
       .raw()
       .all();
     assert.deepEqual(
       [...this.tables.inbound.values()]
         .sort((a, b) => a.id - b.id)
-        .map((row) => [row.id, row.scope, row.messageId, row.payload, row.digest.toUpperCase()]),
+        .map((row) => [row.scope, row.messageId, row.payload, row.digest.toUpperCase()]),
       inbound,
     );
     const stones = this.real.outside
@@ -313,9 +312,7 @@ class Pair {
   }
 
   #openReal(): StoreUnderTest {
-    const real = new StoreUnderTest(this.#t, { path: this.#path });
-    real.now = this.#nowMs;
-    return real;
+    return new StoreUnderTest(this.#t, { path: this.#path, now: this.#nowMs });
   }
 
   #openModel(): StoreJobs {

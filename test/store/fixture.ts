@@ -69,7 +69,7 @@ export class StoreUnderTest {
   readonly inbox: Inbox;
   readonly settler: Settler;
   readonly retention: Retention;
-  now = Date.now();
+  now: number;
   monotonic = 0;
 
   constructor(
@@ -79,11 +79,14 @@ export class StoreUnderTest {
       quotaBytes?: number;
       tombstonesMax?: number;
       pagesMax?: number;
+      /** Wall ms since the epoch at the start. */
+      now?: number;
       /** Where rows go in sessions. */
       peerOf?: (address: string, port: number) => string | undefined;
     } = {},
   ) {
     this.path = options.path ?? join(temporaryFolder(t), "queue.db");
+    this.now = options.now ?? Date.now();
     this.db = daemonDatabase(this.path, options.pagesMax);
     this.outside = connect(this.path, { timeout: 5_000 });
     t.after(() => this.close());

@@ -101,4 +101,3 @@ function createTable(db: Connection): void {
   db.exec(LEASES_TABLE);
   db.pragma(`user_version = ${LEASES_VERSION}`);
 }
-

@@ -1,6 +1,11 @@
 import { KEY_ROLE_NAMES } from "../../../src/shared/protocol/session/peer-config.js";
 import type { SpeakingPeerConfig } from "../../../src/shared/protocol/session/peer-surroundings.js";
-import type { SessionRow } from "../../../src/shared/protocol/session/ports.js";
+import {
+  type HandshakeResult,
+  KEY_ROLE,
+  NO_KEY_SLOT,
+  type SessionRow,
+} from "../../../src/shared/protocol/session/ports.js";
 import type { RingNames } from "../../../src/shared/protocol/session/rotation.js";
 import { SipHash } from "../../../src/shared/protocol/session/siphash.js";
 
@@ -130,5 +135,34 @@ export function peerConfig(
       creditMessages: undefined,
       creditBytes: undefined,
     },
+  };
+}
+
+/** What a handshake job says of itself in its answer. */
+export type Order = Pick<HandshakeResult, "peer" | "tag" | "parentKeySlot" | "address" | "port">;
+
+/** What a worker has to say of a job, and the job. */
+export type GivenResult = Partial<HandshakeResult> &
+  Pick<HandshakeResult, "kind"> & { readonly order: Order };
+
+export function resultOf({ order, ...given }: GivenResult): HandshakeResult {
+  const none = new Uint8Array(0);
+  return {
+    peer: order.peer,
+    tag: order.tag,
+    parentKeySlot: order.parentKeySlot,
+    address: order.address,
+    port: order.port,
+    role: KEY_ROLE.current,
+    keySlot: NO_KEY_SLOT,
+    remoteId: 0,
+    answers: 0,
+    stampHigh: 0,
+    stampLow: 0,
+    payload: none,
+    message: none,
+    headerKeyOut: none,
+    headerKeyIn: none,
+    ...given,
   };
 }

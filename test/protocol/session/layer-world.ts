@@ -19,7 +19,6 @@ import {
   DELIVERED,
   type DeliveredRecord,
   type DeliverySink,
-  type HandshakeResult,
   type HandshakeSink,
   KEY_ROLE,
   type KeyRole,
@@ -43,14 +42,17 @@ import { SettlementQueue } from "../../../src/shared/protocol/settlement.js";
 import {
   digestOf,
   FIRST_RING,
+  type GivenResult,
   type Greeting,
   hex,
   hintOf,
   hostOf,
   keyIdOf,
+  type Order,
   peerConfig,
   publicKeyOf,
   Random,
+  resultOf,
   type Sealed,
   type Stored,
   type WaitingRow,
@@ -553,17 +555,7 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     return message;
   }
 
-  #readGreeting(
-    order: {
-      readonly peer: number;
-      readonly tag: number;
-      readonly parentKeySlot: number;
-      readonly address: string;
-      readonly port: number;
-    },
-    greeting: Greeting | undefined,
-    accepted: bigint,
-  ): void {
+  #readGreeting(order: Order, greeting: Greeting | undefined, accepted: bigint): void {
     const role = greeting === undefined ? undefined : this.#roleOf(order.peer, greeting.keyName);
     if (greeting === undefined || greeting.to !== this.#index || role === undefined) {
       this.#result({ kind: "refused", order });
@@ -606,38 +598,9 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
     this.#result({ kind, order });
   }
 
-  #result(
-    given: Partial<HandshakeResult> & {
-      readonly kind: HandshakeResult["kind"];
-      readonly order: {
-        readonly peer: number;
-        readonly tag: number;
-        readonly parentKeySlot: number;
-        readonly address: string;
-        readonly port: number;
-      };
-    },
-  ): void {
-    const { order, ...rest } = given;
-    const none = new Uint8Array(0);
-    const result: HandshakeResult = {
-      peer: order.peer,
-      tag: order.tag,
-      parentKeySlot: order.parentKeySlot,
-      address: order.address,
-      port: order.port,
-      role: KEY_ROLE.current,
-      keySlot: NO_KEY_SLOT,
-      remoteId: 0,
-      answers: 0,
-      stampHigh: 0,
-      stampLow: 0,
-      payload: none,
-      message: none,
-      headerKeyOut: none,
-      headerKeyIn: none,
-      ...rest,
-    };
+  #result(given: GivenResult): void {
+    const { order } = given;
+    const result = resultOf(given);
     // A worker answers later, never within the call.
     this.#after(0, () => {
       if (this.layer.handleHandshake(this.now, this.wallNs, result, this)) {

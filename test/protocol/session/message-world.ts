@@ -158,6 +158,8 @@ export class MessageHost {
   #packets = 0;
   #settling = false;
   #storing = false;
+  /** Rows before it do not wait for a lease. */
+  #leased = 0;
   /** Numbers that are final in the table, committed, or whose row is gone. */
   readonly #over = new Set<number>();
   #bytes = new Uint8Array(65_536);
@@ -209,6 +211,7 @@ export class MessageHost {
     this.#settling = false;
     this.#storing = false;
     this.#over.clear();
+    this.#leased = 0;
     this.#settlements = new SettlementQueue();
     this.outgoing = new Outgoing();
     this.budget = new ReassemblyBudget(this.#world.terms.budgetBytes);
@@ -261,9 +264,10 @@ export class MessageHost {
     for (let slot = this.outgoing.due(this.now); slot >= 0; slot = this.outgoing.due(this.now)) {
       this.sender.handleDue(slot, this.now, this.wallNs);
     }
-    for (const row of this.rows) {
-      if (this.sender.rows >= this.rowsMax) break;
+    for (let i = this.#leased; i < this.rows.length && this.sender.rows < this.rowsMax; i++) {
+      const row = this.rows[i] as Row;
       if (row.state === "waiting") this.#lease(row);
+      if (i === this.#leased) this.#leased += 1;
     }
     if (this.up) while (this.#flying.size < PACKETS_IN_FLIGHT && this.#write());
     for (let order = this.sender.pollRead(); order; order = this.sender.pollRead()) {

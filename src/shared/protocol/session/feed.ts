@@ -25,6 +25,8 @@ const NO_TICKET = -1;
 export interface FeedEvents {
   /** A message got its number. */
   readonly onRelease: (slot: number, now: Nanoseconds) => void;
+  /** Whether the stream of a message may become one more that the other end has to remember. */
+  readonly mayRelease: (slot: number) => boolean;
   /** There is credit for a parked message whose time has come. */
   readonly onReturn: (slot: number) => void;
 }
@@ -152,7 +154,7 @@ export class Feed {
   /** Whether a new message may be released. One that may not is the next of its class that may. */
   #mayRelease(slot: number): boolean {
     const out = this.#out;
-    if (this.#exhausted) return false;
+    if (this.#exhausted || !this.#events.mayRelease(slot)) return false;
     if (out.transfers[slot]?.large === true && this.#begun >= LARGE_TRANSFERS_MAX) return false;
     const first = this.#reserved === NO_TICKET ? -1 : out.slotOf(this.#reserved);
     if (first >= 0 && first !== slot && this.#isDue(first)) {

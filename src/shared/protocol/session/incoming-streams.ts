@@ -90,6 +90,18 @@ export class IncomingStreams {
     return true;
   }
 
+  /**
+   * Every number below is settled, and nothing that a message waits for has a higher one than itself: one
+   * with this number waits for nothing any more. Its stream was forgotten, or its sender gave up what
+   * is missing. The stream that may go on.
+   */
+  release(below: number): StreamIn | undefined {
+    const ordered = this.#byNumber.get(below);
+    if (ordered === undefined || !ordered.stream.waits(ordered.sequence)) return undefined;
+    ordered.stream.handleBase(ordered.sequence);
+    return ordered.stream;
+  }
+
   /** Numbers from `from` to `below - 1` are settled: what waits of them is not asked for any more. */
   settle(from: number, below: number): void {
     if (below - from < this.#byNumber.size) {

@@ -44,6 +44,8 @@ export const CREDIT_MESSAGES_MIN = 1_024;
 export const CREDIT_MESSAGES_MAX = 16_384;
 /** Streams of one peer and boot that are remembered; a new one beyond is refused for a while. */
 export const STREAMS_MAX = 16_384;
+/** Streams with a number that is not settled, beyond which a sender waits with a new one. */
+export const STREAMS_IN_USE_MAX = STREAMS_MAX / 2;
 /** SETTLED is sent when it rose by so many numbers, or so long after it rose, ns. */
 export const SETTLED_STEP_NUMBERS = 1_024;
 export const SETTLED_DELAY_NS = 200 * NS_PER_MS;
@@ -57,4 +59,5 @@ export const ROWS_IN_SESSION_MAX = 8_192;
 
 assert(MESSAGE_IN_MEMORY_BYTES_MAX <= CREDIT_BYTES_MIN, "any message in memory fits the credit");
 assert(ROWS_IN_SESSION_MAX < UNFINISHED_MESSAGES_MAX, "rows are bounded before numbers are");
+assert(ROWS_IN_SESSION_MAX <= STREAMS_IN_USE_MAX, "rows alone never make a sender wait");
 assert(SPOOL_SYNC_BYTES * 2 <= TRANSFER_AHEAD_BYTES, "a transfer goes on while a sync runs");

@@ -24,6 +24,8 @@ export class OutgoingStream {
   #committing: number[] = [];
   /** Below it, the other end may wait for what it will never see: it must hear when `base` rises. */
   #retellBelow = 0;
+  /** The highest number of its messages since it rested; 0 while none was released. */
+  lastNumber = 0;
   /** Rows of it that were refused for a while: what is behind them waits here, not at the other end. */
   postponed = 0;
 

@@ -6,7 +6,8 @@ import { assert } from "../../base/assert.js";
 import { type Nanoseconds, nanoseconds } from "../../base/units.js";
 import { IN_FLIGHT_MESSAGES_MAX, MESSAGE_ID_BYTES } from "../constants.js";
 import { DeadlineHeap } from "../deadline-heap.js";
-import { MESSAGE_DIGEST_BYTES } from "./limits.js";
+import { wordAt } from "../keyed-hash.js";
+import { DIGEST_PIECE_BYTES, MESSAGE_DIGEST_BYTES } from "./limits.js";
 import type { OutgoingStream } from "./outgoing-stream.js";
 import type { SessionRow } from "./ports.js";
 import type { Transfer } from "./transfer.js";
@@ -126,6 +127,19 @@ export class Outgoing {
     this.#size -= 1;
   }
 
+  hasId(slot: number, bytes: Uint8Array, at: number): boolean {
+    return equal(this.ids, slot * MESSAGE_ID_BYTES, bytes, at, MESSAGE_ID_BYTES);
+  }
+  /** Compares what pieces say of the digest. */
+  hasDigest(slot: number, bytes: Uint8Array, at: number): boolean {
+    return equal(this.digests, slot * MESSAGE_DIGEST_BYTES, bytes, at, DIGEST_PIECE_BYTES);
+  }
+  /** Compares what receipts and refusals say of it. */
+  hasDigestWords(slot: number, low: number, high: number): boolean {
+    const at = slot * MESSAGE_DIGEST_BYTES;
+    return wordAt(this.digests, at) === low && wordAt(this.digests, at + 4) === high;
+  }
+
   /** Names a slot while it holds this row: a freed slot's tickets are dead. */
   ticketOf(slot: number): number {
     return (((this.#lives[slot] as number) << 16) | slot) >>> 0;
@@ -210,4 +224,9 @@ function copy(
   length: number,
 ): void {
   for (let i = 0; i < length; i++) to[toAt + i] = from[fromAt + i] as number;
+}
+
+function equal(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (a[aAt + i] !== b[bAt + i]) return false;
+  return true;
 }

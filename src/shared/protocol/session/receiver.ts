@@ -74,6 +74,10 @@ export class Receiver {
   get heldBytes(): number {
     return this.#reassembly.bytes + this.#streams.heldBytes;
   }
+  /** Streams that are remembered. */
+  get streams(): number {
+    return this.#streams.size;
+  }
   get pending(): number {
     return this.#numbers.pending;
   }
@@ -145,6 +149,8 @@ export class Receiver {
     this.#admission.settle(below);
     this.#settledUntold = below;
     this.#tellSettled(sink);
+    const stream = this.#streams.release(below);
+    if (stream !== undefined) this.#drain(stream, sink);
     return undefined;
   }
 

@@ -4,16 +4,10 @@
 
 import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
 import { nextDelay } from "../backoff.js";
-import { MESSAGE_ID_BYTES, RETRY_JITTER_SHARE } from "../constants.js";
-import { wordAt } from "../keyed-hash.js";
+import { RETRY_JITTER_SHARE } from "../constants.js";
 import type { SettlementQueue } from "../settlement.js";
 import { Feed } from "./feed.js";
-import {
-  DIGEST_PIECE_BYTES,
-  MESSAGE_DIGEST_BYTES,
-  REFUSED_DELAY_FIRST_NS,
-  REFUSED_DELAY_MAX_NS,
-} from "./limits.js";
+import { REFUSED_DELAY_FIRST_NS, REFUSED_DELAY_MAX_NS } from "./limits.js";
 import { MESSAGE_FLAG } from "./message-digest.js";
 import type { NumberRanges } from "./number-ranges.js";
 import { type Outgoing, STANDING } from "./outgoing.js";
@@ -67,7 +61,15 @@ export class Sender {
     this.#uniform = options.uniform;
     this.#feed = new Feed(options.outgoing, {
       onRelease: (slot, now) => {
+        const stream = this.#out.streams[slot];
+        if (stream !== undefined) {
+          this.#streams.released(stream, this.#out.numbers[slot] as number);
+        }
         if (this.#out.shown[slot] === 0) this.#wake(slot, now, now + SHOW_AFTER_NS);
+      },
+      mayRelease: (slot) => {
+        const stream = this.#out.streams[slot];
+        return stream === undefined || this.#streams.mayRelease(stream, this.settled.below);
       },
       onReturn: (slot) => {
         this.#unpark(slot);
@@ -88,6 +90,13 @@ export class Sender {
   /** Of them, those of rows that were leased with their payload. */
   get leasedBytes(): number {
     return this.#feed.payloads.wholeBytes;
+  }
+  /** Streams that the other end has to remember, as far as is known; and all names. */
+  get streamsInUse(): number {
+    return this.#streams.inUse;
+  }
+  get streamNames(): number {
+    return this.#streams.names;
   }
   get unfinishedMessages(): number {
     return this.#feed.credit.messages;
@@ -166,7 +175,7 @@ export class Sender {
   handleReceipt(now: Nanoseconds, number: number, digestLow: number, digestHigh: number): boolean {
     const slot = this.#feed.numbers.find(number);
     if (slot < 0) return true;
-    if (!this.#digestFits(slot, digestLow, digestHigh)) return false;
+    if (!this.#out.hasDigestWords(slot, digestLow, digestHigh)) return false;
     this.#settlements.acknowledge(
       this.#out.rowIds[slot] as number,
       this.#out.generations[slot] as number,
@@ -192,7 +201,7 @@ export class Sender {
         this.#postpone(slot, now, delayNs, reason);
       }
     } else if (
-      this.#digestFits(slot, digestLow, digestHigh) ||
+      this.#out.hasDigestWords(slot, digestLow, digestHigh) ||
       // Of what is too large the other end knows no digest, unless it came in pieces.
       (reason === REFUSAL.tooLarge && digestLow === 0 && digestHigh === 0)
     ) {
@@ -211,12 +220,9 @@ export class Sender {
     dropped: boolean,
   ): void {
     for (const slot of this.#large) {
-      const { ids, digests } = this.#out;
-      if (!equal(ids, slot * MESSAGE_ID_BYTES, bytes, idAt, MESSAGE_ID_BYTES)) continue;
+      if (!this.#out.hasId(slot, bytes, idAt)) continue;
       const transfer = this.#out.transfers[slot] as Transfer;
-      const at = slot * MESSAGE_DIGEST_BYTES;
-      const same =
-        total === transfer.total && equal(digests, at, bytes, digestAt, DIGEST_PIECE_BYTES);
+      const same = total === transfer.total && this.#out.hasDigest(slot, bytes, digestAt);
       if (dropped || !same) this.#restart(slot);
       if (same) transfer.have(ranges);
       this.#feed.payloads.recount(transfer);
@@ -258,7 +264,9 @@ export class Sender {
     let at = Number.POSITIVE_INFINITY;
     if (out.standings[slot] === STANDING.parked) {
       const returnAt = out.returnAt[slot] as number;
-      if (returnAt > now) at = returnAt;
+      // It may be what holds up all that others wait for.
+      const hurried = this.#streams.crowded && returnAt !== at;
+      if (returnAt > now && !hurried) at = returnAt;
       else {
         out.returnAt[slot] = at;
         this.#feed.comeBack(slot);
@@ -433,15 +441,4 @@ export class Sender {
     const stream = this.#out.streams[slot];
     return stream?.flow ?? queue.unordered(this.#out.priorities[slot] as number, large);
   }
-
-  #digestFits(slot: number, low: number, high: number): boolean {
-    const { digests } = this.#out;
-    const at = slot * MESSAGE_DIGEST_BYTES;
-    return wordAt(digests, at) === low && wordAt(digests, at + 4) === high;
-  }
-}
-
-function equal(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number, length: number): boolean {
-  for (let i = 0; i < length; i++) if (a[aAt + i] !== b[bAt + i]) return false;
-  return true;
 }

@@ -361,16 +361,12 @@ export class SessionLayer {
     }
   }
 
-  /** A peer with which a session was confirmed; and one without a session, that had one. */
+  /** A peer with which a session was confirmed; and one that lost its last one, maybe for a moment. */
   pollConfirmed(): number | undefined {
     return this.#turns.confirmed.poll();
   }
   pollLost(): number | undefined {
-    let peer = this.#turns.lost.poll();
-    while (peer !== undefined && this.#peerOf(peer).session !== undefined) {
-      peer = this.#turns.lost.poll();
-    }
-    return peer;
+    return this.#turns.lost.poll();
   }
 
   // --- Time -------------------------------------------------------------------------------------

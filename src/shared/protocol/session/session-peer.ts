@@ -81,7 +81,7 @@ export class SessionPeer {
   #silent = false;
 
   constructor(options: SessionPeerOptions) {
-    const { index, now, config, share, shared, events } = options;
+    const { index, now, config, share, shared, events, stamps, rotation } = options;
     this.#events = events;
     [this.#config, this.#share] = [config, share];
     this.index = index;
@@ -89,7 +89,6 @@ export class SessionPeer {
     this.sender = new Sender({ peer: index, outgoing, settlements, uniform });
     this.receiver = new Receiver({ peer: index, budget: shared.budget, ...this.#promised });
     this.path = new PeerPath({ now, random, mtu: { pinnedBytes: config.mtuBytes ?? 0 } });
-    const { stamps, rotation } = options;
     this.#rest = new SessionRest(now);
     this.negotiation = new Negotiation({
       ...{ peer: index, ids, uniform, stamps, rotation, ring: config.ring, path: this.path },
@@ -289,7 +288,7 @@ export class SessionPeer {
     this.#sessions.expire(now);
     if (this.#silent) return false;
     this.negotiation.rekeys.handleTimeout(now, sink);
-    const session = this.session;
+    const { session } = this;
     if (session !== undefined) this.#tendSession(now, session, sink);
     this.announcements.handleTimeout(now, session !== undefined);
     if (this.#wanted) this.handshakes.want(now);
@@ -297,8 +296,7 @@ export class SessionPeer {
   }
 
   deadline(now: Nanoseconds): Nanoseconds {
-    const { session } = this;
-    const { rekeys, handshakes } = this.negotiation;
+    const [session, { rekeys, handshakes }] = [this.session, this.negotiation];
     if (this.#silent) return this.#sessions.deadline;
     let at = Math.min(this.#sessions.deadline, rekeys.deadline, handshakes.deadline);
     if (session === undefined) {
@@ -332,8 +330,7 @@ export class SessionPeer {
   configure(now: Nanoseconds, { config, share, ownKeyIsLower }: PeerSettings): void {
     if (this.#silent) this.announcements.soon(now);
     this.#silent = false;
-    this.#config = config;
-    this.#share = share;
+    [this.#config, this.#share] = [config, share];
     this.#writer.padding = config.padding;
     const { keys } = this.negotiation;
     keys.configure(ringNamesOf(config.ring));
@@ -356,14 +353,15 @@ export class SessionPeer {
     return (this.#config.keepaliveSeconds ?? Number.POSITIVE_INFINITY) * NS_PER_SECOND;
   }
   get #promised(): Promised {
-    const { messages: creditMessages, bytes: creditBytes } = this.#share;
-    return { messageBytesMax: this.#config.limits.messageBytesMax, creditMessages, creditBytes };
+    const { messages, bytes } = this.#share;
+    const { messageBytesMax } = this.#config.limits;
+    return { messageBytesMax, creditMessages: messages, creditBytes: bytes };
   }
 
   /** There is no session, and something to have one for. */
   get #wanted(): boolean {
-    if (this.session !== undefined || this.#silent) return false;
-    return this.sender.rows > 0 || this.announcements.active;
+    const wanted = this.sender.rows > 0 || this.announcements.active;
+    return wanted && this.session === undefined && !this.#silent;
   }
 
   #agree(now: Nanoseconds, agreed: Agreed, fresh: boolean): void {
@@ -390,8 +388,7 @@ export class SessionPeer {
     this.#sessions.endOtherBoots(session);
     this.#sessions.confirm(now, session);
     const { boot, creditMessages, creditBytes, datagramBytesMax } = session.payload;
-    const { transport } = this.path;
-    transport.configureMtu(now, {
+    this.path.transport.configureMtu(now, {
       pinnedBytes: this.#config.mtuBytes ?? 0,
       bytesMax: Math.min(MTU_SEARCH_MAX_BYTES, datagramBytesMax),
     });
