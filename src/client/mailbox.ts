@@ -54,7 +54,7 @@ export interface MailboxOptions {
    * this mailbox are not held back. Default 100,000. Those that have a `notBefore` do not count.
    */
   readonly outboxMessagesMax?: number;
-  /** Their payloads, bytes, from 1. Default 268,435,456. */
+  /** Their payloads, bytes, from 1; above 4,096 messages it is an estimate. Default 268,435,456. */
   readonly outboxBytesMax?: number;
   /** How long to wait while another process holds the write lock, ms, from 0. Default 5,000. */
   readonly busyDeadlineMs?: number;
@@ -223,21 +223,23 @@ export class Mailbox {
       const next = `send at most ${BATCH_MESSAGES_MAX} in a batch`;
       throw wrong(`the batch has ${messages.length} messages`, next);
     }
-    let [bytes, largestBytes] = [0, 0];
+    let [counted, bytes] = [0, 0];
     const rows = messages.map((message, i) => {
       const outgoing = this.#desk.take(message);
-      bytes += outgoing.bytes;
-      largestBytes = Math.max(largestBytes, outgoing.bytes);
+      if (message.notBefore === undefined) {
+        counted += 1;
+        bytes += outgoing.bytes;
+      }
       ids[i] = outgoing.row.messageId;
       return outgoing.row;
     });
-    if (rows.length > this.#messagesMax || bytes > this.#bytesMax) {
+    if (counted > this.#messagesMax || bytes > this.#bytesMax) {
       throw wrong(
-        `${rows.length} messages of ${bytes} bytes are more than the outbox may hold`,
+        `${counted} messages of ${bytes} bytes are more than the outbox may hold`,
         "send fewer at a time, or raise outboxMessagesMax and outboxBytesMax",
       );
     }
-    return { rows, bytes, largestBytes, whenFull };
+    return { rows, counted, bytes, whenFull };
   }
 
   #requireOpen(): void {

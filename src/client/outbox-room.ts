@@ -11,6 +11,9 @@ const COUNT_SHARE = 20;
 /** No table has more. */
 const COUNT_ROWS_MAX = 1e12;
 
+/** Rows whose payloads are measured; the rest is taken to be as large. */
+const MEASURED_ROWS_MAX = 4_096;
+
 const WAITING = `FROM outbound_messages INDEXED BY outbound_work WHERE ${WORKED}
   AND not_before IS NULL LIMIT ?`;
 
@@ -19,14 +22,15 @@ export interface RoomBounds {
   readonly bytesMax: number;
 }
 
+/** Whether it may be counted: not before the rows that took room are in the table. */
+export type Counting = "no" | "when it is time" | "at once";
+
 export class OutboxRoom {
   readonly #bounds: RoomBounds;
   readonly #rows: Statement;
   readonly #bytes: Statement;
   #rowsLeft = 0;
   #bytesLeft = 0;
-  /** Of the rows that went through here: what those of others are taken for until it matters. */
-  #largestBytes = 1;
   #countAt = 0;
 
   constructor(db: Connection, { rowsMax, bytesMax }: RoomBounds) {
@@ -43,17 +47,13 @@ export class OutboxRoom {
     return Math.max(0, this.#countAt - now);
   }
 
-  /**
-   * Takes room for so much, in rows of at most `largestBytes`; false when there is none, or when it is too
-   * early to count unless `atOnce`.
-   */
-  take(rows: number, bytes: number, largestBytes: number, atOnce: boolean): boolean {
-    if (largestBytes > this.#largestBytes) this.#largestBytes = largestBytes;
+  /** Takes room for so much; false when there is none, as far as is known without counting more. */
+  take(rows: number, bytes: number, counting: Counting): boolean {
     const fits = (): boolean => rows <= this.#rowsLeft && bytes <= this.#bytesLeft;
     if (!fits()) {
-      if (!atOnce && performance.now() < this.#countAt) return false;
-      const tookMs = this.#count();
-      const waitMs = tookMs * COUNT_SHARE;
+      if (counting === "no") return false;
+      if (counting === "when it is time" && performance.now() < this.#countAt) return false;
+      const waitMs = this.#count() * COUNT_SHARE;
       this.#countAt = performance.now() + (fits() ? waitMs : Math.max(COUNT_INTERVAL_MS, waitMs));
       if (!fits()) return false;
     }
@@ -67,8 +67,8 @@ export class OutboxRoom {
     const startedAt = performance.now();
     const { rowsMax, bytesMax } = this.#bounds;
     const rows = this.#rows.get(rowsMax + 1) as number;
-    let bytes = rows * this.#largestBytes;
-    if (bytes > bytesMax / 2) bytes = this.#bytes.get(rowsMax + 1) as number;
+    const measured = this.#bytes.get(MEASURED_ROWS_MAX) as number;
+    const bytes = measured * Math.max(1, rows / MEASURED_ROWS_MAX);
     this.#rowsLeft = Math.max(0, rowsMax - rows);
     this.#bytesLeft = Math.max(0, bytesMax - bytes);
     return performance.now() - startedAt;

@@ -23,8 +23,9 @@ const OVER_CALLS_MAX = 1_024;
 /** One call: its rows go together. */
 export interface Load {
   readonly rows: readonly Row[];
+  /** Those that take room in the outbox, and their payloads. */
+  readonly counted: number;
   readonly bytes: number;
-  readonly largestBytes: number;
   readonly whenFull: "wait" | "refuse";
 }
 
@@ -49,6 +50,8 @@ export class SendQueue {
   /** Where in the queue the first call may be that is not over. */
   #head = 0;
   #isClosing = false;
+  /** The head of the queue waits for room. */
+  #isFull = false;
   /** Ends the wait for room: a call is over, or all are to be. */
   #stirred = new AbortController();
   #running: Promise<void> | undefined;
@@ -89,6 +92,10 @@ export class SendQueue {
         busySince: 0,
         isOver: false,
       };
+      if (this.#isFull && load.whenFull === "refuse") {
+        reject(full());
+        return;
+      }
       signal?.addEventListener("abort", abort, { once: true });
       this.#calls.push(call);
       this.#running ??= this.#run();
@@ -153,12 +160,24 @@ export class SendQueue {
       bytes += call.bytes;
       if (group.length > 0 && (rows > GROUP_ROWS_MAX || bytes > GROUP_BYTES_MAX)) break;
       const refuses = call.whenFull === "refuse";
-      call.admitted ||= this.#room.take(call.rows.length, call.bytes, call.largestBytes, refuses);
+      const counting = group.length > 0 ? "no" : refuses ? "at once" : "when it is time";
+      call.admitted ||= this.#room.take(call.counted, call.bytes, counting);
       if (call.admitted) group.push(call);
+      else if (group.length > 0) break;
       else if (refuses) call.reject(full());
-      else break;
+      else {
+        this.#refuseBehind(at);
+        break;
+      }
     }
     return group;
+  }
+
+  /** Those that do not wait need not wait for one that does. */
+  #refuseBehind(at: number): void {
+    for (const call of this.#calls.slice(at + 1)) {
+      if (!call.isOver && !call.admitted && call.whenFull === "refuse") call.reject(full());
+    }
   }
 
   /** True when the group is settled; false when another process holds the write lock. */
@@ -193,9 +212,11 @@ export class SendQueue {
   async #roomMade(seen: Version): Promise<void> {
     this.#stirred = new AbortController();
     const { signal } = this.#stirred;
+    this.#isFull = true;
     await this.#watch.changedSince(seen, signal, ROOM_WAIT_MS);
     const waitMs = this.#room.waitMs(performance.now());
     if (waitMs > 0 && !signal.aborted) await delay(waitMs, undefined, { signal }).catch(() => {});
+    this.#isFull = false;
   }
 }
 

@@ -13,7 +13,7 @@ export const TOMBSTONES_MAX = 1_000_000;
 const STEP_ROWS = 256;
 /** A wall clock that went on by so much more than time did was set, ms: the day that
  * {@link TOMBSTONE_LIFE_MS} has beyond the life of a message covers less. */
-const CLOCK_STEP_MS = 86_400_000 / 2;
+export const CLOCK_STEP_MS = 86_400_000 / 2;
 /** In `meta`: wall ms until which no tombstone is too old. */
 const KEPT_UNTIL = "tombstones_kept_until";
 

@@ -8,6 +8,8 @@ const BYTE_VALUES = 256;
 const BYTE_BITS = 8;
 /** A chi-square needs so many draws for each of 256 values. */
 const DRAWS_MIN = 5 * BYTE_VALUES;
+/** One bit needs fewer: a few hundred handshakes are enough to see one that stays. */
+const BIT_DRAWS_MIN = 100;
 /** How often a byte is that of the datagram before is a rare event: this many draws make it normal. */
 const REPEAT_DRAWS_MIN = 40 * BYTE_VALUES;
 /** Distances in bytes at which one may follow from another: neighbours, and the widths of ciphers. */
@@ -30,16 +32,18 @@ export interface Randomness {
   readonly worstBit: number;
   /** The position whose byte is most often, or most seldom, that of the datagram before. */
   readonly worstRepeat: number;
-  /** Where those three are. */
-  readonly at: { readonly position: string; readonly bit: string; readonly repeat: string };
+  /** The bit of a position that changes most often, or most seldom, from one datagram to the next. */
+  readonly worstChange: number;
+  /** Where those four are. */
+  readonly at: Readonly<Record<"position" | "bit" | "repeat" | "change", string>>;
 }
 
 interface Place {
   readonly name: string;
   readonly values: Float64Array;
   readonly ones: Float64Array;
-  /** Its byte in the datagram before; -1 at first. */
-  before: number;
+  /** Changes of each bit against the datagram before. */
+  readonly changes: Float64Array;
   repeats: number;
   pairs: number;
 }
@@ -49,19 +53,29 @@ interface Deviate {
   readonly deviate: number;
 }
 
-/** Looks at datagrams from `from` on: the first bytes of some may be known to repeat. */
-export function randomnessOf(datagrams: readonly Uint8Array[], from: number): Randomness {
+/**
+ * Looks at datagrams from `from` on: the first bytes of some may be known to repeat. The datagram before
+ * is the one before with the same first bytes, since that is what an observer would compare.
+ */
+export function randomnessOf(datagrams: readonly Buffer[], from: number): Randomness {
   const counts = new Float64Array(BYTE_VALUES);
   const front = placesOf((at) => `byte ${at}`);
   const back = placesOf((at) => `byte ${at + 1} from the end`);
   let [bytes, ones, runs, last] = [0, 0, 0, -1];
+  const newest = new Map<string, Buffer>();
   for (const datagram of datagrams) {
+    const head = datagram.toString("latin1", 0, from);
+    const before = newest.get(head);
+    newest.set(head, datagram);
     for (let at = from; at < datagram.length; at++) {
       const byte = datagram[at] as number;
       add(counts, byte);
-      if (at < POSITIONS) enter(front[at] as Place, byte);
+      if (at < POSITIONS) enter(front[at] as Place, byte, before?.[at]);
       const fromEnd = datagram.length - at - 1;
-      if (fromEnd < POSITIONS) enter(back[fromEnd] as Place, byte);
+      if (fromEnd < POSITIONS) {
+        const theirs = (before?.length ?? 0) - fromEnd - 1;
+        enter(back[fromEnd] as Place, byte, theirs < from ? undefined : before?.[theirs]);
+      }
       ones += bitsOf(byte);
       // Runs within the byte, and whether one begins between it and the byte before.
       runs += bitsOf((byte ^ (byte >> 1)) & 0x7f);
@@ -74,10 +88,11 @@ export function randomnessOf(datagrams: readonly Uint8Array[], from: number): Ra
   const share = ones / bits;
   const places = [...front, ...back];
   const chis = deviatesOver(places, chiOf);
-  const [position, bit, repeat] = [
+  const [position, bit, repeat, change] = [
     worstOf(chis),
-    worstOf(places.flatMap(bitDeviates)),
+    worstOf(places.flatMap(({ name, ones: set, values }) => bitDeviates(name, set, sumOf(values)))),
     worstOf(deviatesOver(places, repeatDeviate)),
+    worstOf(places.flatMap(({ name, changes, pairs }) => bitDeviates(name, changes, pairs))),
   ];
   return {
     datagrams: datagrams.length,
@@ -91,7 +106,8 @@ export function randomnessOf(datagrams: readonly Uint8Array[], from: number): Ra
     positions: chis.reduce((sum, { deviate }) => sum + deviate, 0) / Math.sqrt(chis.length || 1),
     worstBit: bit.deviate,
     worstRepeat: repeat.deviate,
-    at: { position: position.at, bit: bit.at, repeat: repeat.at },
+    worstChange: change.deviate,
+    at: { position: position.at, bit: bit.at, repeat: repeat.at, change: change.at },
   };
 }
 
@@ -100,19 +116,20 @@ const placesOf = (name: (at: number) => string): readonly Place[] =>
     name: name(at),
     values: new Float64Array(BYTE_VALUES),
     ones: new Float64Array(BYTE_BITS),
-    before: -1,
+    changes: new Float64Array(BYTE_BITS),
     repeats: 0,
     pairs: 0,
   }));
 
-function enter(place: Place, byte: number): void {
+/** `before`: the byte there in the datagram before, if there is one. */
+function enter(place: Place, byte: number, before: number | undefined): void {
   add(place.values, byte);
   for (let bit = 0; bit < BYTE_BITS; bit++) if ((byte >> bit) & 1) add(place.ones, bit);
-  if (place.before >= 0) {
-    place.pairs += 1;
-    if (place.before === byte) place.repeats += 1;
-  }
-  place.before = byte;
+  if (before === undefined) return;
+  const changed = byte ^ before;
+  for (let bit = 0; bit < BYTE_BITS; bit++) if ((changed >> bit) & 1) add(place.changes, bit);
+  place.pairs += 1;
+  if (changed === 0) place.repeats += 1;
 }
 
 /** Those of the places that have draws enough. */
@@ -129,10 +146,10 @@ const worstOf = (deviates: readonly Deviate[]): Deviate =>
 
 const chiOf = ({ values }: Place): number => chiDeviate(values);
 
-function bitDeviates({ name, values, ones }: Place): readonly Deviate[] {
-  const draws = sumOf(values);
-  if (draws < DRAWS_MIN) return [];
-  return Array.from(ones, (count, bit) => ({
+/** How one-sided each bit is that was set so often in so many draws. */
+function bitDeviates(name: string, set: Float64Array, draws: number): readonly Deviate[] {
+  if (draws < BIT_DRAWS_MIN) return [];
+  return Array.from(set, (count, bit) => ({
     at: `bit ${bit} of ${name}`,
     deviate: (2 * count - draws) / Math.sqrt(draws),
   }));
@@ -193,6 +210,7 @@ const DEVIATES_MAX: Readonly<Partial<Record<keyof Randomness, number>>> = {
   worstPosition: 6.6,
   worstBit: 6.9,
   worstRepeat: 7.5,
+  worstChange: 6.9,
 };
 
 /** What is not as random bytes would be; empty when nothing is. */
@@ -200,8 +218,13 @@ export const suspicions = (seen: Randomness): readonly string[] =>
   Object.entries(DEVIATES_MAX).flatMap(([name, most]) => {
     const deviate = Number(seen[name as keyof Randomness]);
     if (Math.abs(deviate) <= most) return [];
-    const { position, bit, repeat } = seen.at;
-    const where = { worstPosition: position, worstBit: bit, worstRepeat: repeat }[name];
+    const { position, bit, repeat, change } = seen.at;
+    const where = {
+      worstPosition: position,
+      worstBit: bit,
+      worstRepeat: repeat,
+      worstChange: change,
+    }[name];
     return [`${name} ${deviate.toFixed(2)}${where === undefined ? "" : ` at ${where}`}`];
   });
 

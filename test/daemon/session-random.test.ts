@@ -41,6 +41,8 @@ test("the statistics find what is not random", () => {
     "a counter in the clear": (datagram, n) => datagram.writeUInt32BE(n, 8),
     "a counter behind a mask that stays": (datagram, n) =>
       datagram.writeUInt32BE((n ^ 0x9e37_79b9) >>> 0, 8),
+    "the lowest bit of a counter": (datagram, n) =>
+      change(datagram, 11, (byte) => (byte & 0xfe) | (n & 1)),
     "one bit of one byte, now and then": (datagram, n) => {
       if (n % 8 === 0) change(datagram, 20, (byte) => byte & 0xfe);
     },

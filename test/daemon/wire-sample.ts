@@ -2,7 +2,7 @@
 // messages, acknowledgements. What is known to repeat, session ids, is counted apart.
 
 import { randomBytes } from "node:crypto";
-import type { Place } from "./harness.js";
+import { type Place, type TestDaemon, until } from "./harness.js";
 import type { Passed } from "./relay.js";
 import { RoguePeer } from "./rogue-peer.js";
 import { type Identity, makeIdentity, SessionPair, sendAll, writeConfig } from "./session-hosts.js";
@@ -22,6 +22,8 @@ export interface SampleWanted {
   readonly handshakes: number;
 }
 
+/** For half a megabyte, on a machine with much other work. */
+const SETTLED_MS_MAX = 120_000;
 /** A host may shake hands so often without a pause. */
 const HANDSHAKES_PER_HOST = 12;
 
@@ -56,9 +58,13 @@ export async function sampleWire(place: Place, wanted: SampleWanted): Promise<Wi
   while (kept.length + shaken.length < wanted.datagrams) {
     // Content that is far from random: what shows through would show.
     const small = Array.from({ length: 100 }, (_, n) => ({ payload: `${n}`.padEnd(n * 10, "0") }));
-    sendAll(alice, "bob", [...small, { payload: new Uint8Array(400_000) }]);
-    sendAll(bob, "alice", small);
-    await pair.settled();
+    const toBob = sendAll(alice, "bob", [...small, { payload: new Uint8Array(400_000) }]);
+    const toAlice = sendAll(bob, "alice", small);
+    // Only the newest rows are looked at: the relay lives in this process, and must not wait.
+    const isOpen = (daemon: TestDaemon, [first = 0]: readonly number[]): boolean =>
+      daemon.count("outbound", `id >= ${first} AND state <> 'acknowledged'`) > 0;
+    const isSettled = (): boolean => !isOpen(alice, toBob) && !isOpen(bob, toAlice);
+    await until(isSettled, "all of it to be acknowledged", SETTLED_MS_MAX);
   }
   const datagrams = [...shaken, ...kept.map(({ bytes }) => bytes)];
   const seen = new Set<number>();

@@ -46,7 +46,7 @@ export class Attacker {
     switch (attack.what) {
       case "mutate": {
         const bytes = seen.bytes.slice();
-        if (bytes.length > 0) bytes[(attack.word >> 3) % bytes.length] ^= 1 << (attack.word & 7);
+        if (bytes.length > 0) bytes[(attack.word >>> 3) % bytes.length] ^= 1 << (attack.word & 7);
         return { ...seen, bytes };
       }
       case "splice": {

@@ -283,6 +283,7 @@ export class ClassicHost implements SimProcess, StoreSink {
 
 /** Classic among hosts that share one secret, or each pair one of its own. */
 export class ClassicAdapter implements ProtocolAdapter {
+  readonly firstAnswers = 0;
   readonly #plants: HostPlants;
   #vault = new Vault();
   #seed = 0;

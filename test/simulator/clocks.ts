@@ -15,6 +15,10 @@ export class HostClock {
   #offsetNs = 0;
   #frozenNs: number | undefined;
   #highestWallNs = 0;
+  /** How far the wall clock was from true time when the process ended, ns. */
+  #endedOffNs = 0;
+  /** By how much it was set on at most between two processes of the host, ns. */
+  setOnWhileDownNs = 0;
 
   constructor(driftPpm: number) {
     this.#rate = 1 + driftPpm * PPM;
@@ -24,6 +28,13 @@ export class HostClock {
   start(trueNs: number): void {
     this.#startedAt = trueNs;
     this.#missedNs = 0;
+    const setOnNs = this.#offNs(trueNs) - this.#endedOffNs;
+    this.setOnWhileDownNs = Math.max(this.setOnWhileDownNs, setOnNs);
+  }
+
+  /** The process ends. */
+  end(trueNs: number): void {
+    this.#endedOffNs = this.#offNs(trueNs);
   }
 
   now(trueNs: number): Nanoseconds {
@@ -51,6 +62,10 @@ export class HostClock {
 
   get isRight(): boolean {
     return this.#offsetNs === 0 && this.#frozenNs === undefined;
+  }
+
+  #offNs(trueNs: number): number {
+    return this.wallNs(trueNs) - WALL_START_NS - trueNs;
   }
 
   /** Sets the wall clock to true time and this offset; it runs again if it stood. */

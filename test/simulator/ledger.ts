@@ -2,6 +2,7 @@
 // acknowledged. It believes no host, only what the tables were at the moment in question.
 
 import { blake2b256 } from "../../src/workers/aead.js";
+import { CLOCK_STEP_MS } from "../../src/workers/retention.js";
 import type { HostClock } from "./clocks.js";
 import { expiryOf, type StoreWitness } from "./store-jobs.js";
 import { StreamLedger } from "./stream-ledger.js";
@@ -16,6 +17,7 @@ import {
 import { Violation } from "./violation.js";
 
 const BRIEF_CHARACTERS = 512;
+const CLOCK_STEP_NS = CLOCK_STEP_MS * 1e6;
 
 /** A host as the ledger sees it. */
 export interface Account {
@@ -91,6 +93,7 @@ export class Ledger {
       acknowledged: (row) => this.#checkAcknowledged(account, row),
       failed: (row) => this.#checkFailed(account, row),
       forgotten: ({ scope, messageId, payload }) => {
+        this.#checkForgotten(account, messageId);
         const key = contentKey(scope, messageId, payload);
         if (account.held.delete(key)) account.lost.add(key);
       },
@@ -214,6 +217,12 @@ export class Ledger {
       "acknowledged and not stored",
       `row ${row.id} (${row.messageId}) of host ${account.index} to ${row.address}`,
     );
+  }
+
+  /** No run lasts as long as a tombstone: only a clock that nobody saw step can make one look old. */
+  #checkForgotten({ clock, tables, index }: Account, messageId: string): void {
+    if (clock.setOnWhileDownNs > CLOCK_STEP_NS || tables.replaced > 0) return;
+    throw new Violation("forgot a tombstone", `host ${index} forgets ${messageId}`);
   }
 
   #checkFailed(account: Account, row: OutboundRow): void {

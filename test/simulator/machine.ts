@@ -233,7 +233,10 @@ export class Machine implements Account {
 
   #end(): void {
     this.#suspendedUntil = 0;
-    if (this.process !== undefined) this.#around.ended(this.process);
+    if (this.process !== undefined) {
+      this.#around.ended(this.process);
+      this.clock.end(this.#around.now());
+    }
     this.process?.discard();
     this.process = undefined;
     this.tables.spool.endProcess();

@@ -18,6 +18,11 @@ export interface ProtocolAdapter {
   newProcess(birth: Birth, identity: number): SimProcess;
   /** Under what others file the messages of an identity. */
   scopeOf(identity: number): string;
+  /**
+   * Datagrams so far that drew an answer of their own, each once: one that was held up under way may do
+   * so whenever it comes.
+   */
+  readonly firstAnswers: number;
   /** True when a host cannot bring its rows to an end, for a reason that the protocol's text gives. */
   excuses(host: Excusable): boolean;
 }

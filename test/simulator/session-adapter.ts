@@ -40,6 +40,10 @@ export class SessionAdapter implements ProtocolAdapter {
     this.#answered.clear();
   }
 
+  get firstAnswers(): number {
+    return this.#answered.size;
+  }
+
   scopeOf(identity: number): string {
     return Buffer.from(publicKeyOf(identity)).toString("base64");
   }

@@ -22,7 +22,7 @@ import {
 import type { StoreJob, StoreResult } from "../../src/shared/runtime/messages.js";
 import { OutboundBatchWriter, TICKET_NONE } from "../../src/shared/runtime/outbound-batch.js";
 import { payloadDigest } from "../../src/workers/payload-digest.js";
-import { TOMBSTONE_LIFE_MS } from "../../src/workers/retention.js";
+import { CLOCK_STEP_MS, TOMBSTONE_LIFE_MS } from "../../src/workers/retention.js";
 import { sessionFields } from "../../src/workers/session-row.js";
 import type { StorePlants } from "./plants.js";
 import {
@@ -60,12 +60,16 @@ export interface StoreJobsOptions {
   readonly tables: Tables;
   /** Wall ms since the epoch. */
   readonly nowMs: () => number;
+  /** Ms that no setting of the clock moves. */
+  readonly monotonicMs: () => number;
   readonly freshId: () => Uint8Array;
   readonly witness: StoreWitness;
   readonly plants: StorePlants;
   readonly quotaBytes: number;
 }
 
+/** In `meta`. */
+const KEPT_UNTIL = "tombstones kept until";
 const NO_BYTES = new Uint8Array(0);
 
 interface Out {
@@ -90,10 +94,13 @@ export class StoreJobs {
   readonly #outOf = new Map<string, number>();
   readonly #limits = new Map<string, number>();
   #peers = new PeerTable([]);
+  /** Wall ms at monotonic zero, when last looked at. */
+  #offsetMs: number;
 
   constructor(options: StoreJobsOptions) {
     this.#options = options;
     this.#tables = options.tables;
+    this.#offsetMs = options.nowMs() - options.monotonicMs();
   }
 
   /** Which rows go in sessions. */
@@ -136,11 +143,17 @@ export class StoreJobs {
   poll(): Leased | undefined {
     const order = this.#order;
     if (order === undefined) return undefined;
+    let writer: OutboundBatchWriter | undefined;
+    let gone: readonly number[] = [];
+    // In front of what becomes due: a row that its owner delayed is not what was leased.
+    if (this.#again.length > 0) {
+      writer = new OutboundBatchWriter(order.bytesMax);
+      gone = this.#readAgain(writer);
+    }
     this.#promoteDue();
     const ready = order.rowsMax > 0 ? this.#ready() : [];
-    if (this.#again.length === 0 && ready.length === 0) return undefined;
-    const writer = new OutboundBatchWriter(order.bytesMax);
-    const gone = this.#readAgain(writer);
+    if (writer === undefined && ready.length === 0) return undefined;
+    writer ??= new OutboundBatchWriter(order.bytesMax);
     this.#fill(writer, ready, order.rowsMax);
     if (writer.rows === 0 && gone.length === 0) return undefined;
     this.#order = undefined;
@@ -282,9 +295,22 @@ export class StoreJobs {
       const waits = isWorked(row) && !this.#out.has(row.id) && isFound;
       if (waits && expiryOf(row) <= now) this.#fail(row, expiredReason(row));
     }
+    if (this.#keepsTombstones(now)) return;
     for (const stone of this.#tables.forgetTombstones(now - TOMBSTONE_LIFE_MS)) {
       this.#options.witness.forgotten(stone);
     }
+  }
+
+  /** While a wall clock that was set on makes what was deleted before look old; as retention.ts. */
+  #keepsTombstones(now: number): boolean {
+    const { meta, layers } = this.#tables;
+    const offset = now - this.#options.monotonicMs();
+    const steppedOn = offset - this.#offsetMs > CLOCK_STEP_MS;
+    this.#offsetMs = offset;
+    if (steppedOn || (meta.get(KEPT_UNTIL) ?? 0) > now + TOMBSTONE_LIFE_MS) {
+      layers.put(meta, KEPT_UNTIL, now + TOMBSTONE_LIFE_MS);
+    }
+    return now < (meta.get(KEPT_UNTIL) ?? 0);
   }
 
   #lend(rowId: number, out: Out): void {

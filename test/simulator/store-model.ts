@@ -34,6 +34,7 @@ export interface StoreSurroundings {
   readonly plants: Partial<StorePlants>;
   readonly quotaBytes: () => number;
   readonly nowMs: () => number;
+  readonly monotonicMs: () => number;
   readonly freshId: () => Uint8Array;
   /** Calls `run` after so much true time, unless the process ended in between. */
   readonly later: (delayNs: number, kind: string, detail: number, run: () => void) => void;

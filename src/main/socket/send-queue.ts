@@ -22,7 +22,7 @@ export class SendQueue {
   #dones: SendDone[] = [];
   /** Columns: use `slotOf`. Where it is in memory, and in the array that it was sent with. */
   wheres = new Float64Array(0);
-  ats = new Float64Array(0);
+  ats = new Int32Array(0);
   lengths = new Uint32Array(0);
   ports = new Uint16Array(0);
   wholes = new Uint8Array(0);
@@ -103,7 +103,7 @@ export class SendQueue {
     const positions = slots.map((_, i) => (this.first + i) & (size - 1));
     this.#mask = size - 1;
     this.wheres = new Float64Array(size);
-    this.ats = new Float64Array(size);
+    this.ats = new Int32Array(size);
     this.lengths = new Uint32Array(size);
     this.ports = new Uint16Array(size);
     this.wholes = new Uint8Array(size);

@@ -13,9 +13,16 @@ export interface Saying {
   readonly total?: number;
   readonly offset?: number;
   readonly data?: Uint8Array;
-  /** Fills the message id, and the digest. */
+  /** Makes the message id; fills the digest, or is it. */
   readonly id?: number;
-  readonly digest?: number;
+  readonly digest?: number | Uint8Array;
+}
+
+/** A message id of 12 bytes. */
+export function idOf(id: number): Uint8Array {
+  const bytes = new Uint8Array(12).fill(1);
+  new DataView(bytes.buffer).setUint32(4, id);
+  return bytes;
 }
 
 export function frameOf(saying: Saying): MessageFrame {
@@ -23,9 +30,9 @@ export function frameOf(saying: Saying): MessageFrame {
   const total = saying.total ?? data.length;
   const name = new TextEncoder().encode(stream);
   const bytes = new Uint8Array(IDS_BYTES + name.length + data.length);
-  bytes.fill(saying.id ?? number, 0, 12);
-  new DataView(bytes.buffer).setUint32(4, saying.id ?? number);
-  bytes.fill(digest, 12, IDS_BYTES);
+  bytes.set(idOf(saying.id ?? number));
+  if (typeof digest === "number") bytes.fill(digest, 12, IDS_BYTES);
+  else bytes.set(digest.subarray(0, 16), 12);
   bytes.set(name, IDS_BYTES);
   bytes.set(data, IDS_BYTES + name.length);
   const ordered = stream !== "";

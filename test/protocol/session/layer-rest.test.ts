@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { putRekey } from "../../../src/shared/protocol/session/frame-control.js";
 import { LayerWorld } from "./layer-world.js";
 
 const text = (words: string): Uint8Array => new TextEncoder().encode(words);
@@ -149,4 +150,44 @@ test("other bytes behind a recorded tag cost a hundredth of a core, and no other
   b.up = true;
   it.run(10_000);
   assert.deepEqual(b.acknowledged, [1]);
+});
+
+// --- Peers with keys ------------------------------------------------------------------------------
+
+test("REKEY frames without end are read twice a second", () => {
+  const it = new LayerWorld({ seed: 18 });
+  const [a, b] = it.hosts;
+  b.send(1, text("first"));
+  it.run(1_000);
+  const frames = new Uint8Array(1_000);
+  let end = 0;
+  for (let id = 1; id <= 10; id++) end = putRekey(frames, end, 1, id, 0, new Uint8Array(48));
+  b.tamper = () => frames.slice(0, end);
+
+  for (let second = 1; second <= 20; second++) {
+    for (let row = 0; row < 20; row++) b.send(second * 100 + row, text("in its place"));
+    it.run((second + 1) * 1_000);
+  }
+
+  assert.ok(a.rekeyReads >= 8 && a.rekeyReads <= 50, `${a.rekeyReads} in 20 s`);
+  assert.ok(a.layer.peers[0]?.session !== undefined, "that is no fault");
+});
+
+test("what a peer left unfinished is let go with its last session", () => {
+  const it = new LayerWorld({ seed: 19, network: () => [5] });
+  const [a, b] = it.hosts;
+  a.send(1, new Uint8Array(200_000));
+  const receiver = b.layer.peers[0]?.receiver;
+  it.run(1_000, () => (receiver?.heldBytes ?? 0) > 0);
+  a.up = false;
+  it.run(100_000);
+  assert.equal(receiver?.heldBytes, 200_000, "it may go on");
+
+  it.run(200_000);
+
+  assert.equal(receiver?.heldBytes, 0);
+  a.up = true;
+  a.restart();
+  it.run(600_000);
+  assert.deepEqual(a.acknowledged, [1]);
 });

@@ -173,8 +173,9 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
   tamper: ((frames: Uint8Array) => Uint8Array) | undefined;
   /** Longest datagram that its system sends, bytes. */
   systemBytesMax = Number.POSITIVE_INFINITY;
-  /** Handshake datagrams that its workers were given to read. */
+  /** Handshake datagrams, and REKEY frames, that its workers were given to read. */
   reads = 0;
+  rekeyReads = 0;
   bytes = new Uint8Array(0);
   bodyAt = PACKET_HEADER_BYTES;
   readonly #world: LayerWorld;
@@ -499,6 +500,7 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
   }
 
   readRekey(order: Parameters<HandshakeSink["readRekey"]>[0]): boolean {
+    this.rekeyReads += 1;
     this.#readGreeting(order, this.#world.greetings.get(hex(order.noise)), -1n);
     return true;
   }

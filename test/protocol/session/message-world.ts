@@ -394,6 +394,7 @@ export class MessageHost {
   read(frames: Uint8Array): void {
     const reader = this.#reader;
     reader.open(frames, 0, frames.length);
+    this.receiver.now = this.now;
     for (let frame = reader.next(); frame !== NO_FRAME.end; frame = reader.next()) {
       const closing = this.#frame(frame);
       if (closing !== undefined) this.closings.push(closing);

@@ -13,11 +13,15 @@ const RETRY_SECONDS = 1;
 const RETRY_FULL_SECONDS = 10;
 /** Messages that are remembered as turned away for want of memory. */
 const TURNED_AWAY_MAX = 16_384;
+/** Numbers that a SETTLED pays for. */
+const LOOK_SHARE = 64;
 
 export class Admission {
   readonly numbers = new IncomingNumbers();
   readonly refusals = new Refusals();
   readonly #turnedAway = new Set<number>();
+  /** What SETTLED frames have paid for a look at #turnedAway. */
+  #settles = 0;
 
   /** A message begins; one whose number cannot be remembered is refused for a while. */
   begin(frame: MessageFrame): boolean {
@@ -48,6 +52,10 @@ export class Admission {
   /** Numbers below are settled. */
   settle(below: number): void {
     this.numbers.settle(below);
+    // Not each time: a look at all of them for each SETTLED would be dear.
+    this.#settles += LOOK_SHARE;
+    if (this.#settles < this.#turnedAway.size) return;
+    this.#settles = 0;
     for (const number of this.#turnedAway) if (number < below) this.#turnedAway.delete(number);
   }
 

@@ -43,6 +43,8 @@ export class FrameHandler {
   readonly #rekeys: Rekeys;
   readonly #path: PeerPath;
   readonly #events: FrameEvents;
+  /** The highest SETTLED of the packet. */
+  #below = 0;
   readonly #ranges = new NumberRanges(HAVE_RANGES_MAX);
 
   constructor(options: {
@@ -81,9 +83,11 @@ export class FrameHandler {
   ): Closing | undefined {
     const reader = this.#reader;
     reader.open(bytes, at, length);
+    this.#below = 0;
+    this.#receiver.now = now;
     for (;;) {
       const frame = reader.next();
-      if (frame === NO_FRAME.end) return undefined;
+      if (frame === NO_FRAME.end) return this.#settled(sinks.delivery);
       if (frame === NO_FRAME.fault) return CLOSING.frame;
       const closing = this.#one(now, session, frame, arrival, sinks);
       if (closing !== undefined) return closing;
@@ -110,7 +114,8 @@ export class FrameHandler {
         this.#refusal(now);
         return undefined;
       case FRAME.settled:
-        return this.#receiver.handleSettled(reader.settled.below, sinks.delivery);
+        this.#below = Math.max(this.#below, reader.settled.below);
+        return undefined;
       case FRAME.have:
         this.#have(reader.have);
         return undefined;
@@ -118,7 +123,7 @@ export class FrameHandler {
         this.#sender.handleCredit(reader.credit.creditMessages, reader.credit.creditBytes);
         return undefined;
       case FRAME.rekey:
-        this.#rekey(session, sinks.handshake);
+        this.#rekey(now, session, sinks.handshake);
         return undefined;
       case FRAME.pathChallenge:
         this.#control.answer(reader.path.bytes, reader.path.dataAt);
@@ -174,10 +179,15 @@ export class FrameHandler {
     this.#sender.handleHave(bytes, messageIdAt, digest16At, total, this.#ranges, dropped);
   }
 
-  #rekey(session: Session, sink: HandshakeSink): void {
+  /** One for all of a packet: each has its cost. */
+  #settled(sink: DeliverySink): Closing | undefined {
+    return this.#below === 0 ? undefined : this.#receiver.handleSettled(this.#below, sink);
+  }
+
+  #rekey(now: Nanoseconds, session: Session, sink: HandshakeSink): void {
     const { bytes, message, sessionId, answers, noiseAt, noiseLength } = this.#reader.rekey;
     const noise = bytes.slice(noiseAt, noiseAt + noiseLength);
-    this.#rekeys.handleFrame(session, { type: message, sessionId, answers, noise }, sink);
+    this.#rekeys.handleFrame(now, session, { type: message, sessionId, answers, noise }, sink);
   }
 
   #isOurs(bytes: Uint8Array, bootAt: number): boolean {

@@ -50,14 +50,15 @@ export class IncomingNumbers {
     if (stored) this.#stored.add(number);
   }
 
-  /** SETTLED: true when it says something new. What is still under way below is nobody's any more. */
-  settle(below: number): boolean {
-    if (below <= this.#below) return false;
+  /** The first from `from` on that is under way; Infinity without one. */
+  nextPending(from: number): number {
+    return this.#pending.firstPresent(from);
+  }
+
+  /** SETTLED: the caller ended what was under way below, which is nobody's any more. */
+  settle(below: number): void {
     this.#below = below;
     this.#stored.removeBelow(below);
-    this.#pending.removeBelow(below);
-    this.#pendingCount = this.#pending.count;
-    return true;
   }
 
   /** A new boot of the peer counts from 1 again. */

@@ -102,15 +102,6 @@ export class IncomingStreams {
     return ordered.stream;
   }
 
-  /** Numbers from `from` to `below - 1` are settled: what waits of them is not asked for any more. */
-  settle(from: number, below: number): void {
-    if (below - from < this.#byNumber.size) {
-      for (let number = from; number < below; number++) this.drop(number);
-      return;
-    }
-    for (const number of this.#byNumber.keys()) if (number < below) this.drop(number);
-  }
-
   clear(): void {
     this.#byName.clear();
     this.#byNumber.clear();

@@ -2,22 +2,32 @@
 // come, each once, and the last one asks it to make a row of them. What is dropped on the way is asked
 // for again with HAVE.
 
+import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
 import type { Admission } from "./admission.js";
 import type { DeliveryDraft } from "./delivery-draft.js";
 import type { IncomingFiles } from "./incoming-files.js";
 import type { IncomingStreams } from "./incoming-streams.js";
-import type { LargeIn } from "./large-in.js";
+import { LARGE_TRANSFERS_MAX, type LargeIn } from "./large-in.js";
 import type { MessageFrame } from "./message-frame.js";
 import { type Arrival, DELIVERED, type DeliveredRecord, type DeliverySink } from "./ports.js";
 import { CLOSING, type Closing, REFUSAL } from "./reasons.js";
 import { idsInto, PAYLOAD_OFFSET_BYTES } from "./reassembly.js";
 import type { StreamIn } from "./stream-in.js";
 
+/** Unfinished files of a peer that are dropped, a second and at once, before new ones must wait. */
+const DROPS_PER_SECOND = 4;
+const DROPS_BURST = 2 * LARGE_TRANSFERS_MAX;
+
 export class LargeReceiver {
   readonly #files: IncomingFiles;
   readonly #admission: Admission;
   readonly #streams: IncomingStreams;
   readonly #draft: DeliveryDraft;
+
+  /** Set before each packet. */
+  now: Nanoseconds = nanoseconds(0);
+  #drops = 0;
+  #paidAt: Nanoseconds = nanoseconds(0);
 
   constructor(options: {
     readonly files: IncomingFiles;
@@ -43,6 +53,9 @@ export class LargeReceiver {
     const isStored = this.#admission.numbers.isStored(number);
     // Of what is stored only that is answered which asks for the receipt.
     if (isStored && offset !== 0 && offset + length !== frame.total) return undefined;
+    const known = this.#files.ofNumber(number);
+    if (known !== undefined && known !== this.#files.of(frame)) return CLOSING.conflict;
+    if (known !== undefined && !this.#files.fits(known, frame)) return CLOSING.conflict;
     const large = this.#fileFor(frame, stream, sink);
     if (large === undefined || large.finishing) return undefined;
     if (!large.handed.covers(offset, offset + length)) {
@@ -112,6 +125,10 @@ export class LargeReceiver {
       }
       this.#drop(unclaimed, sink);
     }
+    if (large === undefined && !this.#mayBegin()) {
+      this.#admission.refuse(frame, REFUSAL.busy);
+      return undefined;
+    }
     if (!this.#admission.begin(frame)) return undefined;
     if (large === undefined) large = this.#files.begin(frame);
     // Its sender may not have heard of what is here: without that it stops short of it.
@@ -164,7 +181,16 @@ export class LargeReceiver {
     this.#admission.giveUp(frame, REFUSAL.busy);
   }
 
+  /** Whether another file may be made: each that is dropped unfinished has cost the store its making. */
+  #mayBegin(): boolean {
+    const paid = (this.now - this.#paidAt) * (DROPS_PER_SECOND / NS_PER_SECOND);
+    this.#drops = Math.max(0, this.#drops - paid);
+    this.#paidAt = this.now;
+    return this.#drops < DROPS_BURST;
+  }
+
   #drop(large: LargeIn, sink: DeliverySink): void {
+    this.#drops += 1;
     this.#release(large);
     this.#files.end(large);
     sink.drop(this.#draft.peer, large.messageId);

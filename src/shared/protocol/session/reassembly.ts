@@ -11,7 +11,6 @@ import { NumberRanges } from "./number-ranges.js";
 /** Where the parts of a message lie that has memory of its own: ids, then payload. */
 export const REPLY_OFFSET_BYTES = MESSAGE_ID_BYTES;
 export const PAYLOAD_OFFSET_BYTES = 2 * MESSAGE_ID_BYTES;
-const NONE: readonly number[] = [];
 /** Gaps that pieces of one message may leave; more is a peer that plays games. */
 const GAPS_MAX = 512;
 
@@ -135,14 +134,12 @@ export class Reassembly {
     this.#budget.giveBack(partial.total);
   }
 
-  /** Numbers below this one: what is settled. */
-  below(below: number): readonly number[] {
-    if (this.#partials.size === 0) return NONE;
-    return [...this.#partials.keys()].filter((number) => number < below);
+  numbers(): readonly number[] {
+    return [...this.#partials.keys()];
   }
 
   clear(): void {
-    for (const number of [...this.#partials.keys()]) this.end(number);
+    for (const number of this.numbers()) this.end(number);
   }
 }
 

@@ -2,6 +2,7 @@
 // messages, ordered ones wait for their turn, whole ones go to the store. A receipt is queued in one
 // place, `handleDelivered`, and only for what the store says is committed.
 
+import type { Nanoseconds } from "../../base/units.js";
 import { Admission } from "./admission.js";
 import { DeliveryDraft } from "./delivery-draft.js";
 import { IncomingFiles, type SpoolFound } from "./incoming-files.js";
@@ -82,6 +83,10 @@ export class Receiver {
     return this.#numbers.pending;
   }
 
+  /** Time goes on: set before each packet. */
+  set now(now: Nanoseconds) {
+    this.#large.now = now;
+  }
   /** Something is to be handed to the store as soon as it has room. */
   get waitsForRoom(): boolean {
     return this.#roomless.size > 0 || this.#settledUntold !== 0;
@@ -114,7 +119,7 @@ export class Receiver {
 
   /** No session is left. The next one begins with everything that has no receipt: pieces are let go. */
   sessionDown(): void {
-    for (const number of this.#reassembly.below(Number.POSITIVE_INFINITY)) this.#drop(number);
+    for (const number of this.#reassembly.numbers()) this.#drop(number);
   }
 
   // --- Frames -----------------------------------------------------------------------------------
@@ -143,8 +148,11 @@ export class Receiver {
     if (!this.#numbers.inRange(below)) return CLOSING.number;
     const before = this.#numbers.below;
     if (below <= before) return undefined;
-    this.#streams.settle(before, below);
-    for (const number of this.#reassembly.below(below)) this.#drop(number);
+    const numbers = this.#numbers;
+    for (let n = numbers.nextPending(before); n < below; n = numbers.nextPending(n + 1)) {
+      this.#streams.drop(n);
+      this.#drop(n);
+    }
     this.#large.settle(below, sink);
     this.#admission.settle(below);
     this.#settledUntold = below;

@@ -3,6 +3,7 @@
 // other end's may be open.
 
 import { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
+import { Pacer } from "../pacer.js";
 import { type Agreed, agreedOf } from "./agreed.js";
 import { decodeHandshakePayload, type HandshakePayload } from "./handshake-payload.js";
 import type { HandshakeResult, HandshakeSink, KeyRole } from "./ports.js";
@@ -35,6 +36,10 @@ interface Theirs extends Ours {
   readonly payload: HandshakePayload;
 }
 
+/** REKEY frames of a peer that are read, a second, and at once: each costs two Diffie-Hellman steps. */
+const READS_PER_SECOND = 2;
+const READS_BURST = 8;
+
 export class Rekeys {
   readonly #peer: number;
   readonly #ids: SessionIds;
@@ -44,6 +49,8 @@ export class Rekeys {
   #againAt: Nanoseconds = nanoseconds(0);
   readonly #frames = new Map<number, RekeyFrame>();
   #waiting: RekeyFrame[] = [];
+
+  #pace: Pacer | undefined;
 
   constructor(peer: number, ids: SessionIds, payload: () => Uint8Array) {
     this.#peer = peer;
@@ -108,9 +115,11 @@ export class Rekeys {
   }
 
   /** A REKEY frame came in a packet of `session`. */
-  handleFrame(session: Session, frame: RekeyFrame, sink: HandshakeSink): void {
+  handleFrame(now: Nanoseconds, session: Session, frame: RekeyFrame, sink: HandshakeSink): void {
     if (frame.type === 1 && this.#theirs !== undefined) return;
     if (frame.type === 2 && this.#ours?.sessionId !== frame.answers) return;
+    this.#pace ??= new Pacer({ ratePerSecond: READS_PER_SECOND, burst: READS_BURST, now });
+    if (!this.#pace.take(now)) return;
     sink.readRekey({
       ...this.#order(session, frame.sessionId),
       type: frame.type,

@@ -360,8 +360,8 @@ export class SessionPeer {
 
   /** There is no session, and something to have one for. */
   get #wanted(): boolean {
-    const wanted = this.sender.rows > 0 || this.announcements.active;
-    return wanted && this.session === undefined && !this.#silent;
+    if (this.session !== undefined || this.#silent) return false;
+    return this.sender.rows > 0 || this.announcements.active;
   }
 
   #agree(now: Nanoseconds, agreed: Agreed, fresh: boolean): void {
@@ -375,12 +375,9 @@ export class SessionPeer {
       state: agreed.initiator ? "current" : "next",
     });
     this.#events.onSession(session);
-    if (!agreed.initiator) {
-      this.#sessions.answered(session);
-      return;
-    }
-    this.#confirm(now, session);
-    this.#writer.ping = true;
+    this.#writer.ping ||= agreed.initiator;
+    if (agreed.initiator) this.#confirm(now, session);
+    else this.#sessions.answered(session);
   }
 
   /** Both ends have the keys of the session. */
@@ -443,6 +440,7 @@ export class SessionPeer {
   /** A session is gone: what it had under way is lost, its keys are wiped. */
   #gone(session: Session): void {
     this.underWay.release(session);
+    if (this.#sessions.isEmpty) this.receiver.sessionDown();
     this.#stirred = true;
     session.wipe();
     this.#events.onGone(session);

@@ -33,6 +33,9 @@ export class SessionSet {
   get current(): Session | undefined {
     return this.#current;
   }
+  get isEmpty(): boolean {
+    return this.#all().length === 0;
+  }
   /** When the first of the sessions began that lead up to the current one. */
   get upAt(): Nanoseconds | undefined {
     return this.#current === undefined ? undefined : this.#upAt;

@@ -1,0 +1,198 @@
+// What a peer with true keys may say to a receiver: each absurdity closes the session with its reason, or
+// is refused, or ignored; and what it costs is bounded. Each has its honest twin.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../../../src/shared/base/units.js";
+import { NUMBER_SPAN_NUMBERS, STREAMS_MAX } from "../../../src/shared/protocol/session/limits.js";
+import { CLOSING, REFUSAL } from "../../../src/shared/protocol/session/reasons.js";
+import { ReassemblyBudget } from "../../../src/shared/protocol/session/reassembly.js";
+import { Receiver } from "../../../src/shared/protocol/session/receiver.js";
+import { frameOf, idOf, type Saying } from "./frame-of.js";
+import { digestOf } from "./layer-parts.js";
+import { hex, MessageStore } from "./message-store.js";
+
+const ARRIVAL = { address: "other", port: 1, sentWallNs: 0 };
+const CREDIT = { creditMessages: 100, creditBytes: 512 * 1_024 };
+const LARGE_BYTES = 300_000;
+
+class Hostile {
+  readonly store = new MessageStore();
+  readonly budget = new ReassemblyBudget(8 << 20);
+  readonly receiver = new Receiver({
+    peer: 0,
+    budget: this.budget,
+    ...CREDIT,
+    messageBytesMax: 1 << 20,
+  });
+
+  constructor() {
+    this.store.recordsMax = 1_000_000;
+    this.receiver.sessionUp(new Uint8Array(8).fill(1), true);
+  }
+
+  say(saying: Saying): number | undefined {
+    return this.receiver.handleMessage(frameOf(saying), ARRIVAL, this.store);
+  }
+  settle(below: number): number | undefined {
+    return this.receiver.handleSettled(below, this.store);
+  }
+  answer(): void {
+    for (const record of this.store.run()) this.receiver.handleDelivered(record, this.store);
+  }
+  set now(now: Nanoseconds) {
+    this.receiver.now = now;
+  }
+  /** Reasons of the refusals that wait, which are taken. */
+  refused(): number[] {
+    const reasons: number[] = [];
+    const { refusals } = this.receiver;
+    for (let next = refusals.peek(); next !== undefined; next = refusals.peek()) {
+      reasons.push(next.refusal.reason);
+      refusals.sent();
+      refusals.acknowledged(next.token);
+    }
+    return reasons;
+  }
+}
+
+/** A piece of a message of ten bytes. */
+const piece = (more: Partial<Saying>): Saying => ({ number: 1, total: 10, id: 1, ...more });
+/** A piece of one that goes into a file. */
+const large = (number: number, more: Partial<Saying> = {}): Saying => ({
+  ...{ number, total: LARGE_BYTES, id: number, data: new Uint8Array(100) },
+  ...more,
+});
+
+test("numbers out of range close the session, those at the edge do not", () => {
+  const it = new Hostile();
+  assert.equal(it.say({ number: NUMBER_SPAN_NUMBERS }), undefined);
+  assert.equal(it.say({ number: NUMBER_SPAN_NUMBERS + 1 }), CLOSING.number);
+  assert.equal(it.say({ number: 0 }), CLOSING.number);
+  assert.equal(it.settle(NUMBER_SPAN_NUMBERS + 1), CLOSING.number);
+  assert.equal(it.settle(5), undefined);
+  assert.equal(it.say({ number: 4 }), undefined, "settled: ignored");
+  it.answer();
+  assert.equal(it.store.inserted.length, 1);
+});
+
+test("pieces that contradict each other close the session, in memory and in files", () => {
+  for (const more of [{ total: 11 }, { id: 2 }, { digest: 8 }]) {
+    const it = new Hostile();
+    assert.equal(it.say(piece({ offset: 0 })), undefined);
+    assert.equal(it.say(piece({ offset: 1, ...more })), CLOSING.conflict, JSON.stringify(more));
+  }
+  for (const more of [{ total: LARGE_BYTES + 1 }, { id: 2 }, { digest: 8 }]) {
+    const it = new Hostile();
+    assert.equal(it.say(large(1)), undefined);
+    assert.equal(it.say(large(1, more)), CLOSING.conflict, JSON.stringify(more));
+  }
+  const it = new Hostile();
+  for (const offset of [0, 1, 0, 3, 2, 4, 5, 6, 7, 8, 9, 9]) {
+    assert.equal(it.say(piece({ offset })), undefined);
+  }
+  it.answer();
+  assert.equal(it.store.inserted.length, 1, "overlap with the same values is allowed");
+});
+
+test("messages that never end are bounded by the credit, in number and in bytes", () => {
+  const many = new Hostile();
+  let closing: number | undefined;
+  let begun = 0;
+  while (closing === undefined && begun < 1_000) {
+    begun += 1;
+    closing = many.say({ number: begun, total: 2, offset: 0 });
+  }
+  assert.deepEqual([closing, begun], [CLOSING.credit, 2 * CREDIT.creditMessages + 1]);
+
+  const heavy = new Hostile();
+  closing = undefined;
+  begun = 0;
+  while (closing === undefined && begun < 1_000) {
+    begun += 1;
+    closing = heavy.say({ number: begun, total: 200_000, offset: 0 });
+  }
+  assert.equal(closing, CLOSING.credit);
+  assert.ok(heavy.receiver.heldBytes <= 2 * CREDIT.creditBytes + 200_000);
+  heavy.receiver.sessionDown();
+  assert.equal(heavy.budget.bytes, 0, "with the last session goes what it held");
+});
+
+test("a message in dust is turned away when it has more gaps than an honest one", () => {
+  const it = new Hostile();
+  const total = 200_000;
+  for (let offset = 0; offset < total; offset += 2) {
+    assert.equal(it.say({ number: 1, id: 1, total, offset }), undefined);
+  }
+  assert.ok(it.refused().includes(REFUSAL.memory));
+  assert.equal(it.budget.bytes, 0);
+});
+
+test("one sequence under two numbers closes the session", () => {
+  const it = new Hostile();
+  assert.equal(it.say({ number: 2, stream: "s", sequence: 2, base: 1 }), undefined);
+  assert.equal(it.say({ number: 3, stream: "s", sequence: 2, base: 1 }), CLOSING.conflict);
+});
+
+test("streams beyond those that are remembered are refused for a while, and go on later", () => {
+  const it = new Hostile();
+  for (let n = 1; n <= STREAMS_MAX; n++) {
+    assert.equal(it.say({ number: n, stream: `s${n}` }), undefined);
+    if (n % 50 === 0) it.answer();
+  }
+  it.answer();
+  const more = { number: STREAMS_MAX + 1, stream: "one more" };
+  assert.equal(it.say(more), undefined);
+  assert.deepEqual(it.refused(), [REFUSAL.busy]);
+  assert.equal(it.receiver.streams, STREAMS_MAX);
+
+  it.settle(100);
+  assert.equal(it.say(more), undefined);
+  it.answer();
+  assert.equal(it.store.inserted.length, STREAMS_MAX + 1);
+  assert.equal(it.receiver.streams, STREAMS_MAX);
+});
+
+test("files that are begun and dropped without end are slowed down, files that end are not", () => {
+  const drops = new Hostile();
+  let begun = 0;
+  for (let n = 1; n <= 1_000; n++) {
+    assert.equal(drops.say(large(n, { id: 1, digest: n & 255 })), undefined);
+    drops.settle(n + 1);
+    if (drops.refused().length === 0) begun += 1;
+    drops.answer();
+  }
+  assert.ok(begun <= 130, `${begun} files in no time`);
+  drops.now = nanoseconds(10 * NS_PER_SECOND);
+  assert.equal(drops.say(large(1_001)), undefined);
+  assert.deepEqual(drops.refused(), [], "ten seconds later it may again");
+
+  const ends = new Hostile();
+  for (let n = 1; n <= 300; n++) {
+    const digest = digestOf(hex(idOf(n)), new Uint8Array(LARGE_BYTES));
+    for (let offset = 0; offset < LARGE_BYTES; offset += 100_000) {
+      ends.say(large(n, { offset, digest, data: new Uint8Array(100_000) }));
+    }
+    ends.answer();
+    assert.deepEqual(ends.refused(), [], `file ${n}`);
+  }
+  assert.equal(ends.store.inserted.length, 300);
+});
+
+test("a SETTLED in each packet costs what it settles, not what is held", () => {
+  const it = new Hostile();
+  it.receiver.configure({ ...CREDIT, creditMessages: 16_384, messageBytesMax: 1 << 20 });
+  const far = 1_000_000_000;
+  for (let n = 0; n < 16_000; n++) {
+    assert.equal(it.say({ number: far + n, total: 20, offset: 0 }), undefined);
+  }
+  const before = performance.now();
+  for (let below = 2; below < 20_000; below++) it.settle(below * 20_000);
+  const ms = performance.now() - before;
+
+  // With a look at all that is held each takes a quarter of a millisecond or more.
+  assert.ok(ms < 2_000, `${ms} ms for 20,000`);
+  assert.equal(it.receiver.pending, 16_000);
+  it.settle(far + 16_000);
+  assert.deepEqual([it.receiver.pending, it.receiver.heldBytes, it.budget.bytes], [0, 0, 0]);
+});
