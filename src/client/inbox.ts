@@ -13,7 +13,7 @@ import { Leases, monotonicMs, type Taken } from "./leases.js";
 import type { InboxOptions, IncomingMessage } from "./messages.js";
 import { wrong } from "./outgoing.js";
 import { writePatiently } from "./patience.js";
-import { CommitWatch } from "./watch.js";
+import type { CommitWatch } from "./watch.js";
 
 const BATCH_MESSAGES = 256;
 const BATCH_MESSAGES_MAX = 4_096;
@@ -34,6 +34,8 @@ export interface InboxParts {
   readonly path: string;
   readonly db: Connection;
   readonly leases: LeaseFile;
+  /** On both files, for all inboxes of a mailbox: what one gives back another may take. */
+  readonly watch: CommitWatch;
   readonly busyDeadlineMs: number;
   /** Called once the inbox is closed and uses the connections no more. */
   readonly onClosed: (inbox: Inbox) => void;
@@ -93,7 +95,7 @@ export class Inbox implements AsyncIterableIterator<IncomingMessage> {
       consumer: options.consumer ?? String(process.pid),
       spanMs: leaseMs,
     });
-    this.#watch = new CommitWatch([parts, parts.leases]);
+    this.#watch = parts.watch;
     this.#signal = options.signal;
     this.#signal?.addEventListener("abort", this.#halt, { once: true });
     if (this.#signal?.aborted) this.#halt();
@@ -192,6 +194,8 @@ export class Inbox implements AsyncIterableIterator<IncomingMessage> {
   /** Leases what is there; where nothing is, returns the ms until a lease of somebody else lapses. */
   async #take(): Promise<number | undefined> {
     const { path, leases } = this.#parts;
+    // What was given back holds up its stream only once all can see that.
+    if (this.#rests.size > 0) await this.flush();
     const rowsMax = this.#batch - this.#out.size;
     const ours = new Set([...this.#out, ...this.#done, ...this.#gone, ...this.#rests.keys()]);
     const choose = (taken: Taken, rows = rowsMax) =>
@@ -283,6 +287,7 @@ export class Inbox implements AsyncIterableIterator<IncomingMessage> {
       await guardLater(leasesPath, this.#leases.rest(rests));
       for (const id of rests.keys()) this.#rests.delete(id);
     }
+    if (gone.length > 0 || rests.size > 0) this.#watch.stir();
   }
 
   /** Resolves when a message is done or given back, or something ends the wait. */
@@ -303,12 +308,12 @@ export class Inbox implements AsyncIterableIterator<IncomingMessage> {
     try {
       await this.flush();
     } finally {
-      this.#watch.close();
       const back = [...this.#queue, ...this.#out];
       this.#queue = [];
       try {
         if (back.length > 0) await guardLater(this.#parts.leases.path, this.#leases.release(back));
       } finally {
+        this.#watch.stir();
         this.#parts.onClosed(this);
       }
     }

@@ -89,6 +89,7 @@ export class Mailbox {
   readonly #busyDeadlineMs: number;
   readonly #inboxes = new Set<Inbox>();
   #leases: LeaseFile | undefined;
+  #inboxWatch: CommitWatch | undefined;
   #closed: Promise<void> | undefined;
 
   /**
@@ -178,11 +179,14 @@ export class Mailbox {
    */
   inbox(options: InboxOptions = {}): MessageInbox {
     this.#requireOpen();
-    this.#leases ??= openLeases(this.#path);
+    const [path, db] = [this.#path, this.#db];
+    this.#leases ??= openLeases(path);
+    this.#inboxWatch ??= new CommitWatch([{ path, db }, this.#leases]);
     const parts = {
-      path: this.#path,
-      db: this.#db,
+      path,
+      db,
       leases: this.#leases,
+      watch: this.#inboxWatch,
       busyDeadlineMs: this.#busyDeadlineMs,
       onClosed: (inbox: Inbox) => this.#inboxes.delete(inbox),
     };
@@ -213,6 +217,7 @@ export class Mailbox {
       for (const end of ends) if (end.status === "rejected") throw end.reason;
     } finally {
       this.#watch.close();
+      this.#inboxWatch?.close();
       this.#leases?.db.close();
       this.#db.close();
     }

@@ -31,6 +31,7 @@ export class CommitWatch {
   readonly #versions: readonly Statement[];
   #watchers: readonly (FSWatcher | undefined)[] = [];
   #vainEvents = 0;
+  #stirs = 0;
   readonly #pollMs: number | undefined;
   readonly #wakes = new Set<() => void>();
   #closed = false;
@@ -47,7 +48,13 @@ export class CommitWatch {
 
   /** The mark of now. Take it before the query whose answer may be outdated later. */
   version(): Version {
-    return this.#versions.map((version) => String(version.get())).join(" ");
+    return `${this.#versions.map((version) => String(version.get())).join(" ")} ${this.#stirs}`;
+  }
+
+  /** Wakes all who wait for a commit on these very connections, of which SQLite tells them nothing. */
+  stir(): void {
+    this.#stirs += 1;
+    this.#wake();
   }
 
   /**

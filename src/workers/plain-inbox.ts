@@ -19,14 +19,14 @@ const PAYLOAD_BYTES_MAX = 4_096;
 const SPECIAL = MESSAGE_FLAG.ordered | MESSAGE_FLAG.bytes | MESSAGE_FLAG.reply;
 
 // OR IGNORE: see inbox.ts.
-const insert = (rows: number): string => `INSERT OR IGNORE INTO inbound_messages(
+const INSERT = `INSERT OR IGNORE INTO inbound_messages(
     id, message_id, src_addr, src_port, crypto_timestamp, state, ack_sent, received_at, ack_sent_at,
     updated_at, peer, boot, number, digest, payload)
-  VALUES ${Array.from({ length: rows }, (_, i) => valuesOf(i)).join(",")}`;
-const valuesOf = (
-  index: number,
-): string => `(@first + ${index}, ?, @source, @port, ?, 'ack_sent', 1,
-  @now, @now, @now, @scope, @boot, ?, ?, CAST(? AS TEXT))`;
+  VALUES `;
+const ROW = `, ?, @source, @port, ?, 'ack_sent', 1, @now, @now, @now, @scope, @boot, ?, ?,
+  CAST(? AS TEXT))`;
+const insertOf = (rows: number): string =>
+  INSERT + Array.from({ length: rows }, (_, i) => `(@first + ${i}${ROW}`).join(",");
 
 /** What all rows of a statement have. */
 interface Shared {
@@ -53,7 +53,7 @@ export class PlainInbox {
 
   constructor(db: Connection, ids: InboundIds) {
     this.#ids = ids;
-    this.#statements = ROWS_OF.map((rows) => db.prepare(insert(rows)));
+    this.#statements = ROWS_OF.map((rows) => db.prepare(insertOf(rows)));
     this.#idsFrom = db
       .prepare("SELECT message_id FROM inbound_messages WHERE id BETWEEN ? AND ?")
       .pluck();

@@ -212,6 +212,8 @@ describe("sg-clean beside a daemon", () => {
       environment: {},
       directory,
       stdinIsTerminal: false,
+      stderrIsTerminal: false,
+      stdinBytes: () => undefined,
       stdin: () => assert.fail("-y asks nothing"),
       write: async (text) => {
         printed.push(String(text));

@@ -182,6 +182,26 @@ for (const [name, errno] of [
   });
 }
 
+test("runs too long for a device go one by one, shorter ones as runs, and it is tried again", async (t) => {
+  await onLinux(async (libc) => {
+    const { near, alice, bob } = await arrange(t, libc);
+    near.plan = (call, count) => (call === "sendmmsg" && count === 1 ? ERRNO.EINVAL : undefined);
+    const memory = shared(1_400);
+    const messagesOf = async (count: number, length: number): Promise<number> => {
+      for (let i = 0; i < count; i++) alice.send(memory, bob, { length });
+      await bob.arrived(alice.outcomes.length + count);
+      return near.messages;
+    };
+
+    assert.equal(await messagesOf(10, 1_400), 10);
+    assert.equal(await messagesOf(10, 1_300), 1);
+    assert.equal(await messagesOf(10, 1_400), 10);
+    for (let i = 0; i < 34; i++) await messagesOf(30, 1_400);
+    assert.equal(await messagesOf(10, 1_400), 1);
+    assert.ok(alice.codes.every((code) => code === undefined));
+  });
+});
+
 test("without sendmmsg (ENOSYS) there is sendmsg", async (t) => {
   await onLinux(async (libc) => {
     const { near, alice, bob } = await arrange(t, libc);

@@ -8,7 +8,10 @@ import { flood } from "../daemon/session-flood.js";
 const PACKETS = 1_000_000;
 const KEYED_SHARE = 0.1;
 const MIB = 1 << 20;
-/** What all partial messages of all peers may hold together, and what 1,024 peers have of their own. */
+/**
+ * What all partial messages of all peers may hold together, and what 1,024 peers may have of their own:
+ * resident memory does not tell the one from the other.
+ */
 const REASSEMBLY_MIB_MAX = 64;
 const PEERS_MIB_MAX = 64;
 const GROWTH_MIB_MAX = REASSEMBLY_MIB_MAX + PEERS_MIB_MAX;

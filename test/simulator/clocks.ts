@@ -15,10 +15,10 @@ export class HostClock {
   #offsetNs = 0;
   #frozenNs: number | undefined;
   #highestWallNs = 0;
-  /** How far the wall clock was from true time when the process ended, ns. */
-  #endedOffNs = 0;
-  /** By how much it was set on at most between two processes of the host, ns. */
-  setOnWhileDownNs = 0;
+  /** How far the wall clock was from true time when the process last looked, ns. */
+  #seenOffNs = 0;
+  /** By how much it was set on at most while no process looked, ns. */
+  setOnUnseenNs = 0;
 
   constructor(driftPpm: number) {
     this.#rate = 1 + driftPpm * PPM;
@@ -28,13 +28,14 @@ export class HostClock {
   start(trueNs: number): void {
     this.#startedAt = trueNs;
     this.#missedNs = 0;
-    const setOnNs = this.#offNs(trueNs) - this.#endedOffNs;
-    this.setOnWhileDownNs = Math.max(this.setOnWhileDownNs, setOnNs);
+    const setOnNs = this.#offNs(trueNs) - this.#seenOffNs;
+    this.setOnUnseenNs = Math.max(this.setOnUnseenNs, setOnNs);
+    this.seen(trueNs);
   }
 
-  /** The process ends. */
-  end(trueNs: number): void {
-    this.#endedOffNs = this.#offNs(trueNs);
+  /** The process looks at both clocks: from here on it knows of steps. */
+  seen(trueNs: number): void {
+    this.#seenOffNs = this.#offNs(trueNs);
   }
 
   now(trueNs: number): Nanoseconds {

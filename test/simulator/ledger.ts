@@ -28,6 +28,7 @@ export interface Account {
   readonly clock: HostClock;
   /** Its wall clock, ns since the epoch. */
   readonly wallNs: number;
+  readonly trueNow: number;
   /** Nobody answers for what a clone still has to send when it goes. */
   readonly isClone: boolean;
   /** What was once synced there: content by key, and the transaction that stored it. */
@@ -92,6 +93,7 @@ export class Ledger {
       inserted: (row) => this.#checkInserted(account, row),
       acknowledged: (row) => this.#checkAcknowledged(account, row),
       failed: (row) => this.#checkFailed(account, row),
+      tended: () => account.clock.seen(account.trueNow),
       forgotten: ({ scope, messageId, payload }) => {
         this.#checkForgotten(account, messageId);
         const key = contentKey(scope, messageId, payload);
@@ -221,7 +223,7 @@ export class Ledger {
 
   /** No run lasts as long as a tombstone: only a clock that nobody saw step can make one look old. */
   #checkForgotten({ clock, tables, index }: Account, messageId: string): void {
-    if (clock.setOnWhileDownNs > CLOCK_STEP_NS || tables.replaced > 0) return;
+    if (clock.setOnUnseenNs > CLOCK_STEP_NS || tables.replaced > 0) return;
     throw new Violation("forgot a tombstone", `host ${index} forgets ${messageId}`);
   }
 

@@ -233,10 +233,7 @@ export class Machine implements Account {
 
   #end(): void {
     this.#suspendedUntil = 0;
-    if (this.process !== undefined) {
-      this.#around.ended(this.process);
-      this.clock.end(this.#around.now());
-    }
+    if (this.process !== undefined) this.#around.ended(this.process);
     this.process?.discard();
     this.process = undefined;
     this.tables.spool.endProcess();

@@ -50,6 +50,8 @@ export interface StoreWitness {
   leased(row: OutboundRow): void;
   acknowledged(row: OutboundRow): void;
   failed(row: OutboundRow): void;
+  /** It looked at the clocks. */
+  tended(): void;
   /** By the clock of the host, a deleted message was deleted long ago: it may be stored again. */
   forgotten(stone: Tombstone): void;
   /** Its sender settled the number of a deleted message: no copy of it is under way any more. */
@@ -307,6 +309,7 @@ export class StoreJobs {
     const offset = now - this.#options.monotonicMs();
     const steppedOn = offset - this.#offsetMs > CLOCK_STEP_MS;
     this.#offsetMs = offset;
+    this.#options.witness.tended();
     if (steppedOn || (meta.get(KEPT_UNTIL) ?? 0) > now + TOMBSTONE_LIFE_MS) {
       layers.put(meta, KEPT_UNTIL, now + TOMBSTONE_LIFE_MS);
     }

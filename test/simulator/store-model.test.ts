@@ -341,6 +341,7 @@ class Pair {
         leased: () => {},
         acknowledged: () => {},
         failed: () => {},
+        tended: () => {},
         forgotten: () => {},
         settled: () => {},
         known: () => {},

@@ -2,7 +2,7 @@
 // stdout and is awaited, so that a command knows what its reader took; talk goes to stderr.
 // Writes are plain system calls: an error arrives where the write was, not in an event.
 
-import { createReadStream, writeSync } from "node:fs";
+import { createReadStream, fstatSync, writeSync } from "node:fs";
 import { setTimeout as nap } from "node:timers/promises";
 import { isatty } from "node:tty";
 import { DaemonError, reasonOf } from "../../shared/base/errors.js";
@@ -14,6 +14,9 @@ export interface Io {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly directory: string;
   readonly stdinIsTerminal: boolean;
+  readonly stderrIsTerminal: boolean;
+  /** Length of standard input, bytes, where it is a file; undefined of a pipe or a terminal. */
+  stdinBytes(): number | undefined;
   /** Standard input, once. */
   stdin(): AsyncIterable<Uint8Array>;
   /** Resolves when stdout took it all; rejects with OutputClosed when nobody reads any more. */
@@ -40,6 +43,8 @@ export function processIo(program: string): Io {
     environment: process.env,
     directory: process.cwd(),
     stdinIsTerminal: isatty(0),
+    stderrIsTerminal: isatty(2),
+    stdinBytes: stdinLength,
     stdin: stdinBytes,
     write: (text) => writeAll(typeof text === "string" ? Buffer.from(text) : text),
     say: (line) => talk(`${printable(line)}\n`),
@@ -53,6 +58,15 @@ export function processIo(program: string): Io {
 
 /** Bytes of a file or a pipe as they come; unlike readFile, an endless one can be left. */
 export const fileBytes = (path: string): AsyncIterable<Uint8Array> => createReadStream(path);
+
+function stdinLength(): number | undefined {
+  try {
+    const stats = fstatSync(0);
+    return stats.isFile() ? stats.size : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 async function* stdinBytes(): AsyncGenerator<Uint8Array> {
   try {

@@ -18,6 +18,7 @@ import type { Io } from "./io.js";
 import { COMPACT, type Layout, objectText, PRETTY, stringText } from "./json-text.js";
 import { argumentPayload, filePayload, lineGroups, readWhole } from "./payload-source.js";
 import { quoted } from "./printable.js";
+import { Progress } from "./progress.js";
 import { timeAhead } from "./times.js";
 
 const PORT_MAX = 65_535;
@@ -80,9 +81,14 @@ async function run({ options, positionals }: Arguments<typeof OPTIONS>, io: Io):
     if (payload !== undefined && payload !== "-") {
       throw usageError("--json-lines reads standard input", "Leave the payload argument out.");
     }
-    return await withDatabase(options.db, io, (db, path) =>
-      sendLines(new Outbox(path, db), to, terms, options.quiet, io),
-    );
+    return await withDatabase(options.db, io, async (db, path) => {
+      const progress = new Progress(io, io.stdinBytes());
+      try {
+        return await sendLines(new Outbox(path, db), to, terms, options.quiet, io, progress);
+      } finally {
+        progress.end();
+      }
+    });
   }
   const message = draft(await readPayload(options.file, payload, io), messageIdOf(options));
   return await withDatabase(options.db, io, async (db, path) => {
@@ -99,14 +105,17 @@ async function sendLines(
   terms: Terms,
   quiet: boolean,
   io: Io,
+  progress: Progress,
 ): Promise<ExitCode> {
   let line = 0;
   let queued = 0;
   for await (const group of lineGroups(io.stdin(), ENQUEUE_ROWS_MAX)) {
     const drafts: Draft[] = [];
     let fault: unknown;
+    let bytesRead = 0;
     for (const bytes of group) {
       line += 1;
+      bytesRead += bytes.length + 1;
       if (isBlank(bytes)) continue;
       try {
         drafts.push(draft(bytes, undefined));
@@ -123,6 +132,7 @@ async function sendLines(
         await io.write(texts.join(""));
       }
     }
+    progress.add(bytesRead, drafts.length);
     if (fault !== undefined) throw afterSome(queued, fault, `line ${line}: `);
   }
   return EXIT.done;

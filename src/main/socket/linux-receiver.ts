@@ -15,7 +15,7 @@ import { AddressReader } from "./socket-address.js";
 
 const { errno: ERRNO } = constants;
 
-/** Messages of one call at most. Source: ours; bench/socket. */
+/** Messages of one call at most: 2 MiB of room, of which only pages that were written are real. */
 const CALL_MESSAGES_MAX = 32;
 /** Room of one message: more than UDP can carry, so that nothing is ever cut off. */
 export const MESSAGE_BYTES_MAX = 65_536;

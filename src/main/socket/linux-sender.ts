@@ -26,8 +26,8 @@ export const RUN_BYTES_MAX = 65_507;
 const FLUSH_DATAGRAMS_MAX = 1_024;
 /** Every path carries these: a run of such that is refused was not refused for its size. */
 const ANY_PATH_BYTES_MAX = 1_232;
-/** Runs too large for a device's MTU are tried as runs again after so many. */
-const RUNS_UNTIL_RETRY = 1_024;
+/** Datagrams too large for runs through a device's MTU are tried as runs again after so many. */
+const DATAGRAMS_UNTIL_RETRY = 1_024;
 /** A kernel out of memory is asked so often about one datagram, waiting twice as long each time. */
 const TRIES_MAX = 8;
 const FIRST_DELAY_MS = 1;
@@ -52,7 +52,7 @@ export class LinuxSender {
   #isWhole: boolean | undefined;
   /** Longest datagram that runs are made of; 0: none are. */
   #segmentBytesMax = 0;
-  #runsUntilRetry = 0;
+  #datagramsUntilRetry = 0;
   /** Up to this position datagrams go one by one. */
   #plainUntil = 0;
   /** A run was refused with this; what its first datagram meets alone says why. */
@@ -179,8 +179,8 @@ export class LinuxSender {
     if (position < this.#plainUntil || segment === 0) return false;
     if (segment <= this.#segmentBytesMax) return true;
     if (this.#segmentBytesMax > 0) {
-      this.#runsUntilRetry -= 1;
-      if (this.#runsUntilRetry <= 0) this.#segmentBytesMax = RUN_BYTES_MAX;
+      this.#datagramsUntilRetry -= 1;
+      if (this.#datagramsUntilRetry <= 0) this.#segmentBytesMax = RUN_BYTES_MAX;
     }
     return false;
   }
@@ -279,6 +279,6 @@ export class LinuxSender {
     if (errno === ERRNO.ENOBUFS || errno === ERRNO.ENOMEM) return;
     const isSize = errno === ERRNO.EINVAL || errno === ERRNO.EMSGSIZE;
     this.#segmentBytesMax = isSize && bytes > ANY_PATH_BYTES_MAX ? bytes - 1 : 0;
-    this.#runsUntilRetry = RUNS_UNTIL_RETRY;
+    this.#datagramsUntilRetry = DATAGRAMS_UNTIL_RETRY;
   }
 }
