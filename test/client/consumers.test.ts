@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { arrive, count, makePlace, type Place, until } from "./place.js";
 
 const ENTRY = fileURLToPath(new URL("./consumer.js", import.meta.url));
-const LEASE_MS = 1_000;
+const LEASE_MS = 3_000;
 const MESSAGES = 3_000;
 const STREAMS = ["a", "b", "c"];
 

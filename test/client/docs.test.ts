@@ -88,7 +88,7 @@ test("the declarations hold in a strict project, and refuse what is wrong", asyn
 
   assert.equal(await compile(right), "");
   for (const [wrong, code] of [
-    ['await mailbox.send({ payload: "x" });', "TS2345"],
+    ['await mailbox.send({ payload: "x" });', "TS2741"],
     ['await mailbox.send({ to: "b", payload: () => 1 });', "TS2322"],
     ['await mailbox.send({ to: "b", payload: "x", priority: "low" });', "TS2820|TS2322"],
     ["(await mailbox.receipt('x')).reason;", "TS2339"],

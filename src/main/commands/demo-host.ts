@@ -4,11 +4,9 @@ import { mkdirSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as nap } from "node:timers/promises";
-import { ringDoorbell } from "../../client/doorbell.js";
 import { draft } from "../../client/drafts.js";
 import { type Destination, Outbox } from "../../client/outbox.js";
 import { DaemonError } from "../../shared/base/errors.js";
-import { writeTransaction } from "../../shared/store/busy.js";
 import type { Connection } from "../../shared/store/driver.js";
 import { openDatabase } from "../../shared/store/open.js";
 import { ChildDaemon } from "../client/child-daemon.js";
@@ -17,7 +15,6 @@ import { DgramSocket } from "../socket/dgram.js";
 export const LOOPBACK = "127.0.0.1";
 const WAIT_MS_MAX = 20_000;
 const LOOK_MS = 20;
-const LOCK_DEADLINE_MS = 5_000;
 const TERMS = { priority: "normal", notBefore: undefined, expiresAt: undefined } as const;
 
 /** Prints a line. */
@@ -84,15 +81,10 @@ export class DemoHost {
 
   /** Rows for a session peer, as any program inserts them. */
   insertRows(to: Destination, drafts: readonly SessionDraft[]): readonly number[] {
-    const db = this.#open;
-    const row = db.prepare(
-      "INSERT OR FAIL INTO outbound_messages(dst_addr, dst_port, payload, stream) VALUES (?, ?, ?, ?)",
+    const outbox = new Outbox(this.#database, this.#open);
+    return drafts.flatMap(({ payload, stream }) =>
+      outbox.enqueue(to, { ...TERMS, stream }, [{ payload, messageId: undefined }]),
     );
-    const insert = ({ payload, stream }: SessionDraft): number =>
-      Number(row.run(to.address, to.port, payload, stream ?? null).lastInsertRowid);
-    const rows = writeTransaction(db, () => drafts.map(insert), { deadlineMs: LOCK_DEADLINE_MS });
-    ringDoorbell(this.#database);
-    return rows;
   }
 
   states(rows: readonly number[]): readonly string[] {
