@@ -134,6 +134,7 @@ test("under a secret that all share, too, what was not acknowledged in time is s
   await reload(alice);
   send(hosts, 300);
   await migrated(hosts);
+  send(hosts, 10);
   await pair.settled(60_000);
 
   assert.ok(bySession(alice) > 0 && bySession(bob) > 0);
@@ -190,22 +191,26 @@ test("classic that was recorded before the move is refused behind it, and draws 
   await migrated(hosts);
   await pair.settled();
   await pair.relay.quiet();
-  const [stored, answers] = [bob.count("inbound"), pair.relay.datagrams.toAlice];
+  // Sessions have things to say of themselves at any time; an answer to classic would be classic.
+  const answersOf = (): number =>
+    (pair.relay.kept ?? []).filter(({ bytes, direction }) => {
+      return direction === "toAlice" && open(pair.secret, bytes) !== undefined;
+    }).length;
+  const [stored, answers] = [bob.count("inbound"), answersOf()];
 
   await pair.relay.inject(message, "toBob");
   await pair.relay.quiet();
 
   assert.equal(bob.count("inbound"), stored);
-  assert.equal(pair.relay.datagrams.toAlice, answers);
+  assert.equal(answersOf(), answers);
   requireOnce(hosts);
   await bob.stop();
   await bob.start();
   await until(() => bob.ready, "bob to be back");
   await pair.relay.quiet(500);
-  const again = pair.relay.datagrams.toAlice;
   await pair.relay.inject(message, "toBob");
   await pair.relay.quiet();
-  assert.equal(pair.relay.datagrams.toAlice, again);
+  assert.equal(answersOf(), answers);
   assert.equal(bob.count("inbound"), stored);
   await bob.stop();
   assert.ok(bob.log.some((line) => line.includes('"drop_classic_ended":1')));

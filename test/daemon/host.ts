@@ -13,6 +13,8 @@ export interface HostOptions {
   readonly port: number;
   readonly database: string;
   readonly synchronous?: "FULL" | "NORMAL";
+  /** As `--socket`; else what the environment of the test says. */
+  readonly socket?: "dgram" | "linux";
   /** 0: as many pages as the disk takes. */
   readonly pagesMax?: number;
   /** Wait between two looks at the database's file, ms. */
@@ -35,7 +37,7 @@ async function serve(options: HostOptions): Promise<void> {
       port: options.port,
       db: options.database,
       "retry-interval": 0.25,
-      socket: process.env["SECUREDGRAM_TEST_SOCKET"] || "auto",
+      socket: options.socket ?? (process.env["SECUREDGRAM_TEST_SOCKET"] || "auto"),
       ...(options.config === undefined ? {} : { config: options.config }),
     },
     env: process.env,

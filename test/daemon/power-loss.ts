@@ -53,7 +53,8 @@ export async function losePower(place: Place, options: PowerLossOptions): Promis
   const daemon = await TestDaemon.make(place, {
     name,
     secret,
-    host: { synchronous: options.synchronous },
+    // One call with the bytes of one datagram: what the trace is read for.
+    host: { synchronous: options.synchronous, socket: "dgram" },
     wrapper: straceWrapper(output, CALLS),
   });
   await daemon.start();
