@@ -66,7 +66,7 @@ test("forgetting an initiation wipes its state; its answer comes too late", () =
 
     assert.ok(isZero(state));
     assert.equal(a.work.handshakes.open, 0);
-    assert.equal(a.read(answer).kind, "refused");
+    assert.equal(a.read(answer).kind, "stale");
     session([a, b], [1, 2]);
   } finally {
     stop();
@@ -282,7 +282,9 @@ function mutate(
           ? withHint(sender.hintSend, atLeast(16, mutatedOf(datagram.subarray(0, -8), random)))
           : modelEnvelope(sender, nonce, mutatedOf(plain, random));
     const result = host.read(mutated);
-    assert.equal(result.kind, "refused", `mutation ${i}: ${Buffer.from(mutated).toString("hex")}`);
+    // Under the right gate key it may claim to answer something that nobody waits for.
+    const kind = way === 2 && result.kind === "stale" ? "stale" : "refused";
+    assert.equal(result.kind, kind, `mutation ${i}: ${Buffer.from(mutated).toString("hex")}`);
     assert.equal(result.payload.length + result.message.length, 0);
   }
 }

@@ -84,12 +84,11 @@ export class ClassicHost implements SimProcess, StoreSink {
     });
   }
 
-  get holdings(): SimProcess["holdings"] {
-    return [
-      ["rows in flight", this.#endpoint.inFlight, IN_FLIGHT_MESSAGES_MAX],
-      ["ACKs queued", this.#endpoint.acksQueued, QUEUE_ACKS_MAX],
-      ["messages for the store", this.#pending.rows, BATCH_ROWS_MAX],
-    ];
+  get overfull(): string | undefined {
+    const { inFlight, acksQueued } = this.#endpoint;
+    if (inFlight > IN_FLIGHT_MESSAGES_MAX) return `${inFlight} rows in flight`;
+    if (acksQueued > QUEUE_ACKS_MAX) return `${acksQueued} ACKs queued`;
+    return this.#pending.rows > BATCH_ROWS_MAX ? "too many messages for the store" : undefined;
   }
 
   handle(input: HostInput, now: Nanoseconds, wallNs: number): void {
@@ -326,11 +325,6 @@ export class ClassicAdapter implements ProtocolAdapter {
 
   scopeOf(identity: number): string {
     return this.#shared ? "" : `host${identity}`;
-  }
-
-  /** Whatever its clock did, and however often it started: every row comes to an end. */
-  excuses(): boolean {
-    return false;
   }
 
   #symbolicWork(birth: Birth, keys: readonly number[]): CryptoWork {

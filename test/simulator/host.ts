@@ -43,6 +43,8 @@ export interface HostOutputs {
   believed(key: string, counter: number): void;
   /** The other end was, or is about to be, told that this row is final. */
   settles(rowId: number, generation: number): void;
+  /** Something that runs have to contain, as tally.ts has it. */
+  happened(kind: string): void;
   /**
    * An authentic envelope that may be answered, once. `mayRepeat`: the protocol's text says that a
    * process which started since it was first opened cannot know that it was.
@@ -58,8 +60,8 @@ export interface SimProcess {
   stop(): readonly StampSpan[];
   /** Gives memory back; it is not called any more. */
   discard(): void;
-  /** What it holds, and what it may hold at most. */
-  readonly holdings: readonly (readonly [name: string, held: number, heldMax: number])[];
+  /** What it holds more of than it may; undefined: nothing. */
+  readonly overfull: string | undefined;
   readonly drops: Readonly<Record<string, number>>;
 }
 

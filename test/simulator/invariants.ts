@@ -109,10 +109,9 @@ export class Watch {
   handled(machine: Machine): void {
     const { process, clock } = machine;
     if (process === undefined) return;
-    for (const [name, held, heldMax] of process.holdings) {
-      if (held > heldMax) {
-        throw new Violation("cap exceeded", `host ${machine.index}: ${held} ${name}`);
-      }
+    const { overfull } = process;
+    if (overfull !== undefined) {
+      throw new Violation("cap exceeded", `host ${machine.index}: ${overfull}`);
     }
     const watched = this.#of(machine);
     const at = machine.trueNow;

@@ -50,6 +50,9 @@ function brief(payload: string): string {
   return Buffer.from(blake2b256(Buffer.from(payload, "latin1"))).toString("hex");
 }
 
+const nameOf = (index: number, { replaced }: Tables, { id, generation }: OutboundRow): string =>
+  `${index}.${replaced}.${id}.${generation}`;
+
 interface Leased {
   readonly identity: number;
   readonly payload: string;
@@ -66,6 +69,8 @@ export class Ledger {
   readonly #leased = new Map<string, Leased[]>();
   /** Identities that did not keep to the protocol: nobody answers for what comes from or goes to them. */
   readonly hostile = new Set<number>();
+  /** When what was handed out expires, wall ms: by row and generation, the earliest of all times. */
+  readonly #expiries = new Map<string, number>();
   readonly #streams = new StreamLedger();
   acknowledged = 0;
   stored = 0;
@@ -128,10 +133,10 @@ export class Ledger {
     for (const key of held.keys()) account.held.set(key, tables.layers.synced);
   }
 
-  /** A row that is still to go, at a host that answers for it, and whose time has come. */
-  openRow(excused: (account: Account) => boolean, hostileToo = false): OutboundRow | undefined {
+  /** A row that is still to go, not of a clone, and whose time has come. */
+  openRow(hostileToo = false): OutboundRow | undefined {
     for (const account of this.#accounts()) {
-      if (account.isClone || excused(account)) continue;
+      if (account.isClone) continue;
       const { tables, wallNs } = account;
       for (const row of tables.outbound.values()) {
         if (!hostileToo && this.#isHostilePair(account, row)) continue;
@@ -142,7 +147,7 @@ export class Ledger {
   }
 
   #noteLeased({ identity, index, tables }: Account, row: OutboundRow): void {
-    const { id, generation, messageId = "", payload } = row;
+    const { messageId = "", payload } = row;
     const before = this.#leased.get(messageId) ?? [];
     this.#leased.set(messageId, before);
     let known = before.find((each) => each.identity === identity && each.payload === payload);
@@ -150,7 +155,10 @@ export class Ledger {
       known = { identity, payload, generations: new Set() };
       before.push(known);
     }
-    known.generations.add(`${index}.${tables.replaced}.${id}.${generation}`);
+    const name = nameOf(index, tables, row);
+    known.generations.add(name);
+    const expiry = Math.min(this.#expiries.get(name) ?? Number.POSITIVE_INFINITY, expiryOf(row));
+    this.#expiries.set(name, expiry);
   }
 
   /** Whether somebody other than the host itself sent it, under a name that the scope stands for. */
@@ -228,11 +236,13 @@ export class Ledger {
   }
 
   #checkFailed(account: Account, row: OutboundRow): void {
-    const { index, clock } = account;
+    const { index, clock, tables } = account;
     this.expired += 1;
     if (this.#isHostilePair(account, row)) return;
     const reason = row.lastError ?? "";
-    const isOver = clock.highestWallNs / 1e6 >= expiryOf(row);
+    // What an owner delays while it is out counts on as it was handed out.
+    const handedOut = this.#expiries.get(nameOf(index, tables, row)) ?? Number.POSITIVE_INFINITY;
+    const isOver = clock.highestWallNs / 1e6 >= Math.min(expiryOf(row), handedOut);
     if (reason.startsWith("expired") && isOver) return;
     throw new Violation("failed without a reason", `row ${row.id} of host ${index}: ${reason}`);
   }

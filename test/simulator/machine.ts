@@ -25,7 +25,9 @@ export interface MachineSurroundings {
   readonly outputs: (machine: Machine) => Omit<HostOutputs, "job" | "work">;
   /** How long the crypto workers take for a piece of work, ns. */
   readonly cryptoDelayNs: () => number;
-  readonly lostPower: (machine: Machine) => void;
+  /** `undone`: commits that the failure took back. */
+  readonly lostPower: (machine: Machine, undone: number) => void;
+  readonly armedCrash: (output: OutputKind) => void;
   readonly handled: (machine: Machine) => void;
   readonly ended: (process: SimProcess) => void;
 }
@@ -139,6 +141,7 @@ export class Machine implements Account {
         counted: (...counted) => outputs.counted(...counted),
         believed: (...believed) => outputs.believed(...believed),
         settles: (...settled) => outputs.settles(...settled),
+        happened: (kind) => outputs.happened(kind),
         transmit: (...datagram) => {
           if (!alive()) return;
           outputs.transmit(...datagram);
@@ -165,9 +168,10 @@ export class Machine implements Account {
   kill({ downNs, power, kept }: Crash): void {
     this.#dying = undefined;
     if (power) {
+      const { committed } = this.tables.layers;
       this.tables.layers.losePower(kept);
       this.tables.spool.losePower(kept);
-      this.#around.lostPower(this);
+      this.#around.lostPower(this, committed - this.tables.layers.committed);
     }
     this.#end();
     this.#startLater(downNs);
@@ -246,7 +250,9 @@ export class Machine implements Account {
     for (const armed of this.#armed) {
       if (armed.output !== output) continue;
       armed.left -= 1;
-      if (armed.left === 0) this.#dying ??= armed.crash;
+      if (armed.left !== 0) continue;
+      this.#dying ??= armed.crash;
+      this.#around.armedCrash(output);
     }
   }
 

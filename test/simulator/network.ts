@@ -3,7 +3,8 @@
 
 import type { EventQueue } from "./events.js";
 import type { Faults } from "./faults.js";
-import type { NetworkSetting } from "./scenario.js";
+import type { NetworkSetting, PacketFault } from "./scenario.js";
+import type { Tally } from "./tally.js";
 
 /** Hosts and clones that a run may have. */
 export const HOSTS_MAX = 16;
@@ -28,6 +29,7 @@ export interface NetworkSurroundings {
   readonly setting: NetworkSetting;
   readonly faults: Faults;
   readonly queue: EventQueue;
+  readonly tally: Tally;
   /** True time, ns. */
   readonly now: () => number;
   readonly overhears: (datagram: Datagram) => void;
@@ -37,6 +39,8 @@ export interface NetworkSurroundings {
 interface Link {
   sent: number;
   underWay: number;
+  /** The latest one sent of those that arrived. */
+  arrived: number;
   cutUntil: number;
   cloggedUntil: number;
 }
@@ -87,7 +91,7 @@ export class Network {
 
   send(host: number, bytes: Uint8Array, address: string, port: number): void {
     this.sent[host] = (this.sent[host] ?? 0) + 1;
-    const { queue, faults, setting, now } = this.#around;
+    const { queue, faults, now, tally } = this.#around;
     const fromPort = this.outsidePort(host);
     const datagram = { bytes, from: addressOf(host), fromPort, to: address, toPort: port };
     this.#around.overhears(datagram);
@@ -96,13 +100,22 @@ export class Network {
     const link = this.#link(host, to);
     link.sent += 1;
     const fault = faults.packet(this.#number(host, to), link.sent);
-    if (fault?.dropped === true || now() < link.cutUntil) return;
-    if (!faults.frozen && bytes.length > setting.mtuBytes) return;
-    if (link.underWay >= setting.queuePacketsMax) return;
-    const usual = faults.frozen ? Math.min(CALM_DELAY_NS_MAX, setting.delayNs) : setting.delayNs;
+    const swallowed = this.#swallowed(link, bytes.length, fault);
+    if (swallowed !== undefined) {
+      tally.add(swallowed);
+      return;
+    }
+    const { delayNs } = this.#around.setting;
+    const usual = faults.frozen ? Math.min(CALM_DELAY_NS_MAX, delayNs) : delayNs;
     const altered = alter(datagram, fault?.flippedBit, fault?.cutToBytes);
+    if (fault?.flippedBit !== undefined) tally.add("bits flipped");
+    if (fault?.cutToBytes !== undefined) tally.add("cut short");
     const delays = [fault?.delayNs ?? usual];
-    if (fault?.copyDelayNs !== undefined) delays.push(fault.copyDelayNs);
+    if (fault?.copyDelayNs !== undefined) {
+      delays.push(fault.copyDelayNs);
+      tally.add("copied");
+    }
+    const nth = link.sent;
     for (const delay of delays) {
       link.underWay += 1;
       const at = Math.max(now() + delay, link.cloggedUntil);
@@ -112,10 +125,21 @@ export class Network {
         detail: altered.bytes.length,
         run: () => {
           link.underWay -= 1;
+          if (nth < link.arrived) tally.add("reordered");
+          else link.arrived = nth;
           this.inject(altered);
         },
       });
     }
+  }
+
+  /** Why a datagram vanishes, if it does. */
+  #swallowed(link: Link, bytes: number, fault: PacketFault | undefined): string | undefined {
+    const { setting, faults, now } = this.#around;
+    if (fault?.dropped === true) return "lost";
+    if (now() < link.cutUntil) return "cut off";
+    if (!faults.frozen && bytes > setting.mtuBytes) return "too big";
+    return link.underWay >= setting.queuePacketsMax ? "queue full" : undefined;
   }
 
   /** Hands a datagram to whoever is at its destination by now. */
@@ -132,7 +156,7 @@ export class Network {
     const number = this.#number(from, to);
     let link = this.#links[number];
     if (link === undefined) {
-      link = { sent: 0, underWay: 0, cutUntil: 0, cloggedUntil: 0 };
+      link = { sent: 0, underWay: 0, arrived: 0, cutUntil: 0, cloggedUntil: 0 };
       this.#links[number] = link;
     }
     return link;

@@ -1,15 +1,7 @@
-// What a protocol brings to the simulator: its processes, with keys for every pair of hosts, and the rows
-// that it may leave undone with a reason that is written down.
+// What a protocol brings to the simulator: its processes, with keys for every pair of hosts.
 
 import type { Birth, SimProcess } from "./host.js";
 import type { Scenario } from "./scenario.js";
-import type { Tables } from "./tables.js";
-
-/** What of a host may excuse it. Times are ns since the epoch. */
-export interface Excusable {
-  readonly tables: Tables;
-  readonly wallNs: number;
-}
 
 export interface ProtocolAdapter {
   /** A run begins; nothing of the one before counts any more. */
@@ -23,6 +15,4 @@ export interface ProtocolAdapter {
    * so whenever it comes.
    */
   readonly firstAnswers: number;
-  /** True when a host cannot bring its rows to an end, for a reason that the protocol's text gives. */
-  excuses(host: Excusable): boolean;
 }

@@ -51,6 +51,7 @@ async function many(): Promise<void> {
     },
   );
   say(lineOf(report, startedAt));
+  for (const [kind, times] of Object.entries(report.happened).sort()) say(`  ${kind}: ${times}`);
   for (const { seed, profile, message, tail } of report.failed.slice(0, FAILURES_SHOWN)) {
     say(`\nSIM_SEED=${seed} SIM_PROFILE=${profile}: ${message}`);
     for (const line of tail) say(line);

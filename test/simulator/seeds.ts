@@ -7,6 +7,7 @@ import type { ProtocolAdapter } from "./protocol-adapter.js";
 import type { Setting } from "./scenario.js";
 import { SessionAdapter } from "./session-adapter.js";
 import { type RunResult, run, scenarioOf } from "./simulation.js";
+import { type Counts, sumOf } from "./tally.js";
 
 export interface SeedOrder {
   readonly from: number;
@@ -30,6 +31,7 @@ export interface SeedReport {
   readonly expired: number;
   readonly datagrams: number;
   readonly crashes: number;
+  readonly happened: Counts;
   readonly failed: readonly FailedSeed[];
 }
 
@@ -44,6 +46,7 @@ const EMPTY: SeedReport = {
   expired: 0,
   datagrams: 0,
   crashes: 0,
+  happened: {},
   failed: [],
 };
 
@@ -96,6 +99,7 @@ function sum(a: SeedReport, b: SeedReport): SeedReport {
     expired: a.expired + b.expired,
     datagrams: a.datagrams + b.datagrams,
     crashes: a.crashes + b.crashes,
+    happened: sumOf(a.happened, b.happened),
     failed: [...a.failed, ...b.failed],
   };
 }

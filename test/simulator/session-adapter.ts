@@ -78,10 +78,6 @@ export class SessionAdapter implements ProtocolAdapter {
     });
   }
 
-  excuses(): boolean {
-    return false;
-  }
-
   #symbolic(birth: Birth, identity: number, peers: readonly number[]): Crypto {
     const file = `${birth.host}.${birth.replaced}`;
     const crypto = new SymbolicSessionWork({

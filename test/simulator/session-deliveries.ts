@@ -73,10 +73,10 @@ export class SessionDeliveries {
   *deliver(batch: DeliveryBatch): Generator<Step, "busy" | "full" | undefined, void> {
     const record = new DeliveryBatchReader(batch);
     this.hash(record);
-    if (this.#options.plants.settlesAtOnce) yield* this.#settleFirst(record);
     const rows = this.#starts.length;
     let from = 0;
     try {
+      if (this.#options.plants.settlesAtOnce) yield* this.#settleFirst(record);
       while (from < rows) {
         const to = this.#segmentEnd(record, from);
         if (to > from) yield* this.#segment(record, from, to);

@@ -3,10 +3,7 @@
 
 import assert from "node:assert/strict";
 import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../../src/shared/base/units.js";
-import { IN_FLIGHT_MESSAGES_MAX } from "../../src/shared/protocol/constants.js";
 import type { FrameSinks } from "../../src/shared/protocol/session/frame-handler.js";
-import { RECEIPTS_QUEUED_MAX } from "../../src/shared/protocol/session/limits.js";
-import { STANDING } from "../../src/shared/protocol/session/outgoing.js";
 import { PACKET_HEADER_BYTES } from "../../src/shared/protocol/session/packet.js";
 import type { SpeakingPeerConfig } from "../../src/shared/protocol/session/peer-surroundings.js";
 import type { PeerEntry } from "../../src/shared/protocol/session/peer-table.js";
@@ -41,19 +38,14 @@ import { addressOf, PORT_OF_HOSTS } from "./network.js";
 import type { HostPlants } from "./plants.js";
 import { Prng } from "./prng.js";
 import { giveBack, type Slab, SlabDesk } from "./slabs.js";
+import { SessionOracle } from "./session-oracle.js";
 import type { SessionCrypto } from "./symbolic-session.js";
-import { Violation } from "./violation.js";
 
 const DELIVERY_ROWS_MAX = 8_192;
 const DELIVERY_BYTES_MAX = 8 * 1_024 * 1_024;
 const LEASE_ROWS_MAX = 512;
 const LEASE_BYTES_MAX = 1_024 * 1_024;
 const PAUSE_NS = 250 * NS_PER_MS;
-/** Credit may be overrun by as much again, and by one message: what a peer had released before. */
-const CREDIT_GRACE = 2;
-const MESSAGE_BYTES = 256 * 1_024;
-/** Timers in a row that do nothing and are due at once. */
-const IDLE_TIMERS_MAX = 50;
 
 /** A peer as one host has it. */
 export interface SimPeer {
@@ -87,13 +79,7 @@ export class SessionHost implements SimProcess, DeliverySink {
   readonly #deliveries: DeliveryBatchWriter;
   readonly #peerOfKey: ReadonlyMap<string, number>;
   readonly #limits: number[] = [];
-  /** Sessions that we answered and that nothing opened in yet, by key slot. */
-  readonly #silent = new Set<number>();
-  /** Highest counter that was believed, by key. */
-  readonly #newest = new Map<string, number>();
-  /** Rows by number, of each peer, until their number is settled. */
-  readonly #numbered: Map<number, { readonly rowId: number; readonly generation: number }>[] = [];
-  readonly #settledBelow: number[] = [];
+  readonly #oracle: SessionOracle;
   #delivering = false;
   #settling: Settlement | undefined;
   #settleAgain: Settlement | undefined;
@@ -110,7 +96,6 @@ export class SessionHost implements SimProcess, DeliverySink {
   #mangles: Prng | undefined;
   #pausedUntil: Nanoseconds = nanoseconds(0);
   #busy = false;
-  #idleTimers = 0;
 
   constructor(birth: Birth, options: SessionHostOptions) {
     this.#birth = birth;
@@ -152,29 +137,16 @@ export class SessionHost implements SimProcess, DeliverySink {
       this.layer.handlePlaces(birth.now, peer, [
         { address: addressOf(identity), port: PORT_OF_HOSTS },
       ]);
-      this.#numbered.push(new Map());
-      this.#settledBelow.push(1);
     });
+    if (birth.spools.length > 0) birth.outputs.happened("spool file left");
+    this.#oracle = new SessionOracle(birth, this.layer, options);
     birth.outputs.job({ kind: "peers", peers: peers.map(entryOf) });
     this.#lease();
   }
 
-  get holdings(): SimProcess["holdings"] {
-    const { creditMessages, creditBytes } = this.#options;
-    const messagesMax = CREDIT_GRACE * creditMessages + 1;
-    const bytesMax = CREDIT_GRACE * creditBytes + MESSAGE_BYTES;
-    return [
-      ["rows in flight", this.layer.outgoing.size, IN_FLIGHT_MESSAGES_MAX],
-      ["records for the store", this.#deliveries.rows, DELIVERY_ROWS_MAX],
-      ...this.layer.peers.flatMap(
-        ({ receiver }) =>
-          [
-            ["bytes held of a peer", receiver.heldBytes, bytesMax],
-            ["messages pending of a peer", receiver.pending, messagesMax],
-            ["receipts waiting", receiver.receipts.waiting, RECEIPTS_QUEUED_MAX],
-          ] as const,
-      ),
-    ];
+  get overfull(): string | undefined {
+    if (this.#deliveries.rows > DELIVERY_ROWS_MAX) return "too many records for the store";
+    return this.#oracle.overfull;
   }
 
   handle(input: HostInput, now: Nanoseconds, wallNs: number): void {
@@ -187,6 +159,7 @@ export class SessionHost implements SimProcess, DeliverySink {
         const { layer } = this;
         const sink = this.#sink;
         this.#count(layer.handleDatagram(now, bytes, address, port, sink, sink));
+        this.#oracle.arrived();
         break;
       }
       case "result":
@@ -204,8 +177,8 @@ export class SessionHost implements SimProcess, DeliverySink {
         break;
     }
     this.#pump(now, wallNs);
-    this.#watchNumbers();
-    this.#watchIdleness(now);
+    this.#oracle.numbers();
+    this.#oracle.idleness(this.#busy, this.deadline(now), now);
   }
 
   deadline(now: Nanoseconds): number {
@@ -291,25 +264,10 @@ export class SessionHost implements SimProcess, DeliverySink {
     const outcome = words[word];
     if (outcome === SESSION_OUTCOME.sealedPacket) {
       const counter = words[word + SESSION_WORD.high] * 2 ** 32 + words[word + SESSION_WORD.low];
-      this.#birth.outputs.counted(crypto.keyName(keySlot, true) ?? "", counter);
-      if (this.#silent.has(keySlot)) {
-        throw new Violation(
-          "spoke before it was spoken to",
-          `host ${this.#birth.host} seals in a session that nobody confirmed`,
-        );
-      }
+      this.#oracle.sealed(keySlot, counter);
     }
     const reads = job === SESSION_JOB.readDatagram || job === SESSION_JOB.readRekey;
-    if (reads && outcome === SESSION_OUTCOME.refused && crypto.open < open) {
-      throw new Violation(
-        "a forged answer ended a handshake",
-        `host ${this.#birth.host} had ${open} open, and has ${crypto.open}`,
-      );
-    }
-    if (outcome === SESSION_OUTCOME.responded) this.#silent.add(keySlot);
-    if (outcome === SESSION_OUTCOME.forgotten || outcome === SESSION_OUTCOME.completed) {
-      this.#silent.delete(keySlot);
-    }
+    this.#oracle.worked(outcome, keySlot, reads, open);
   }
 
   #visit(
@@ -340,70 +298,27 @@ export class SessionHost implements SimProcess, DeliverySink {
         return;
       default: {
         const result = handshakeResult(table, routes, index);
+        const isRekey = result.parentKeySlot !== NO_KEY_SLOT;
+        if (isRekey && result.kind === "completed") outputs.happened("rekey");
         if (!this.layer.handleHandshake(now, wallNs, result, this.#sink)) return;
-        if (result.parentKeySlot !== NO_KEY_SLOT) return;
+        if (isRekey) return;
         outputs.transmit(result.message, false, result.address, result.port);
       }
     }
   }
 
   #opened(packet: SessionCursor, now: Nanoseconds, wallNs: number): void {
-    const { outputs, host } = this.#birth;
     const { keySlot, counterHigh, counterLow } = packet;
     const counter = counterHigh * 2 ** 32 + counterLow;
     const key = this.#options.crypto.keyName(keySlot, false) ?? "";
-    const places = this.layer.peers.map(({ path }) => path.place);
-    this.#silent.delete(keySlot);
+    this.#oracle.opened(keySlot);
     const dropped = this.layer.handleOpened(now, wallNs, packet, this.#sinks);
     this.#count(dropped);
-    if (dropped !== undefined) return;
-    outputs.believed(key, counter);
-    const newest = this.#newest.get(key) ?? -1;
-    const moved = this.layer.peers.some(({ path }, peer) => path.place !== places[peer]);
-    if (moved && counter < newest) {
-      throw new Violation(
-        "roamed on an old packet",
-        `host ${host}, packet ${counter} of ${newest}`,
-      );
-    }
-    this.#newest.set(key, Math.max(newest, counter));
+    if (dropped === undefined) this.#oracle.taken(key, counter);
   }
 
   #count(dropped: string | undefined): void {
     if (dropped !== undefined) this.drops[dropped] = (this.drops[dropped] ?? 0) + 1;
-  }
-
-  // --- What must hold -------------------------------------------------------------------------------
-
-  /** Which row has which number, and that none is called settled while it is work. */
-  #watchNumbers(): void {
-    const { outgoing, peers } = this.layer;
-    for (let slot = 0; outgoing.size > 0 && slot < outgoing.standings.length; slot++) {
-      const number = outgoing.numbers[slot] as number;
-      if (outgoing.standings[slot] === STANDING.free || number === 0) continue;
-      const numbered = this.#numbered[outgoing.peers[slot] as number];
-      if (numbered?.has(number) !== false) continue;
-      const [rowId, generation] = [outgoing.rowIds[slot], outgoing.generations[slot]];
-      numbered.set(number, { rowId: rowId as number, generation: generation as number });
-    }
-    peers.forEach(({ sender }, peer) => {
-      const { below } = sender.settled;
-      const numbered = this.#numbered[peer];
-      for (let number = this.#settledBelow[peer] as number; number < below; number++) {
-        const row = numbered?.get(number);
-        if (row !== undefined) this.#birth.outputs.settles(row.rowId, row.generation);
-        numbered?.delete(number);
-      }
-      this.#settledBelow[peer] = below;
-    });
-  }
-
-  /** A deadline that is over, and a timer that changes nothing about it, again and again. */
-  #watchIdleness(now: Nanoseconds): void {
-    const idle = !this.#busy && this.deadline(now) <= now;
-    this.#idleTimers = idle ? this.#idleTimers + 1 : 0;
-    if (this.#idleTimers < IDLE_TIMERS_MAX) return;
-    throw new Violation("spins", `host ${this.#birth.host} has a deadline that nothing comes of`);
   }
 
   // --- DeliverySink ---------------------------------------------------------------------------------
@@ -539,6 +454,7 @@ export class SessionHost implements SimProcess, DeliverySink {
       if (failed && this.#options.plants.acknowledgesFailedBatches) {
         records.outcome = DELIVERED.inserted;
       }
+      if (outcome === DELIVERED.quota) this.#birth.outputs.happened("over quota");
       this.layer.handleDelivered(records, this);
     }
     this.layer.handleRoom(this);

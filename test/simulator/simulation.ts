@@ -1,12 +1,13 @@
 // One run: hosts, network, attacker and oracle on one queue of events. First the phase with faults, then
 // all is healed and fate holds still, and what is alive has to get through and fall quiet.
 
+import { MESSAGE_IN_MEMORY_BYTES_MAX } from "../../src/shared/protocol/session/limits.js";
 import { Attacker } from "./attacker.js";
 import { EventQueue } from "./events.js";
 import { Faults } from "./faults.js";
 import type { HostOutputs } from "./host.js";
 import { Watch } from "./invariants.js";
-import { type Account, Ledger } from "./ledger.js";
+import { Ledger } from "./ledger.js";
 import { Machine } from "./machine.js";
 import { addressOf, HOSTS_MAX, Network, PORT_OF_HOSTS } from "./network.js";
 import type { Plant } from "./plants.js";
@@ -16,6 +17,7 @@ import type { ProtocolAdapter } from "./protocol-adapter.js";
 import type { Decision, Fault, Scenario, Setting, Step } from "./scenario.js";
 import { StoreModel } from "./store-model.js";
 import type { OutboundRow } from "./tables.js";
+import { type Counts, Tally } from "./tally.js";
 import { lineOf, Trace } from "./trace.js";
 import { Violation } from "./violation.js";
 import { applyStep, drawSteps } from "./workload.js";
@@ -45,6 +47,8 @@ export interface RunResult {
   readonly datagrams: number;
   readonly crashes: number;
   readonly drops: Readonly<Record<string, number>>;
+  /** How often what befell whom, as tally.ts has it. */
+  readonly happened: Counts;
   /** Undefined when all went as it should. */
   readonly violation: Violation | undefined;
   /** What happened last, as lines for a person. */
@@ -84,6 +88,7 @@ class Simulation {
   readonly #watch: Watch;
   readonly #machines: Machine[] = [];
   readonly #trace = new Trace();
+  readonly #tally = new Tally();
   readonly #freshIds: Prng;
   #now = 0;
   #crashes = 0;
@@ -107,6 +112,7 @@ class Simulation {
       setting: setting.network,
       faults: this.#faults,
       queue: this.#queue,
+      tally: this.#tally,
       now: () => this.#now,
       overhears: (datagram) => this.#attacker.overhear(datagram),
       arrive: (host, { bytes, from, fromPort }) =>
@@ -171,15 +177,13 @@ class Simulation {
   }
 
   #liveness(): void {
-    const excused = (account: Account): boolean => this.#options.adapter.excuses(account);
-    const open = (): OutboundRow | undefined => this.#ledger.openRow(excused);
+    const open = (): OutboundRow | undefined => this.#ledger.openRow();
     if (!this.#runUntil(this.#now + LIVENESS_NS, () => open() === undefined)) {
       const row = open();
       throw new Violation("not through", `row ${row?.id} to ${row?.address} is ${row?.state}`);
     }
-    if (this.#machines.some(excused)) return;
     // What is not owed to anybody may still get through, and then all is said.
-    const idle = (): boolean => this.#ledger.openRow(excused, true) === undefined;
+    const idle = (): boolean => this.#ledger.openRow(true) === undefined;
     if (!this.#runUntil(this.#now + LIVENESS_NS, idle)) return;
     this.#runUntil(this.#now + SETTLING_NS, () => false);
     const before = this.#datagrams();
@@ -275,56 +279,65 @@ class Simulation {
     switch (fault.kind) {
       case "crash":
         this.#crashes += 1;
-        if (machine?.up) machine.kill(fault);
-        return;
+        if (!machine?.up) return;
+        machine.kill(fault);
+        break;
       case "armed crash":
         machine?.arm(fault.output, fault.nth, fault);
         return;
       case "stop":
-        if (machine?.up) machine.stop(fault.downNs);
-        return;
+        if (!machine?.up) return;
+        machine.stop(fault.downNs);
+        break;
       case "clock":
         machine?.clock.setOffset(fault.offsetNs);
-        return;
+        break;
       case "clock at epoch":
         machine?.clock.setWall(this.#now, 1e9, fault.stands);
-        return;
+        break;
       case "suspend":
-        machine?.suspend(fault.spanNs, fault.clockStands);
-        return;
+        if (!machine?.up) return;
+        machine.suspend(fault.spanNs, fault.clockStands);
+        break;
       case "partition":
       case "clog": {
         const until = this.#now + fault.spanNs;
         const cut = fault.kind === "clog" ? this.#network.clog : this.#network.cut;
         cut.call(this.#network, fault.from, fault.to, until);
         if (fault.bothWays) cut.call(this.#network, fault.to, fault.from, until);
-        return;
+        break;
       }
       case "hostile": {
-        if (machine === undefined) return;
+        if (!machine?.up) return;
         this.#ledger.hostile.add(machine.identity);
         machine.turnHostile({ ...fault, kind: "mangle" });
+        this.#tally.add(`hostile ${fault.manner}`);
         return;
       }
       case "rebind":
         this.#network.rebind(fault.host, fault.port);
-        return;
+        break;
       case "backup":
         if (machine !== undefined) {
           machine.backup = { tables: machine.tables.backup(), held: new Map(machine.held) };
         }
-        return;
+        break;
       case "restore":
-        if (machine !== undefined) this.#restore(machine, fault.downNs);
-        return;
+        if (machine?.backup === undefined) return;
+        this.#restore(machine, fault.downNs);
+        break;
       case "clone":
-        if (machine !== undefined) this.#clone(machine, fault.spanNs);
-        return;
+        if (machine === undefined || this.#machines.length >= HOSTS_MAX) return;
+        this.#clone(machine, fault.spanNs);
+        break;
       case "attack":
         for (const each of this.#attacker.datagrams(fault, addressOf, PORT_OF_HOSTS)) {
           this.#network.inject(each);
+          this.#tally.add(fault.what);
         }
+        return;
     }
+    this.#tally.add(fault.kind);
   }
 
   #restore(machine: Machine, downNs: number): void {
@@ -335,7 +348,6 @@ class Simulation {
   }
 
   #clone(original: Machine, spanNs: number): void {
-    if (this.#machines.length >= HOSTS_MAX) return;
     const clone = this.#addMachine(original.identity, 0, true);
     this.#ledger.restore(clone, original.tables.backup(), original.held);
     clone.start();
@@ -349,7 +361,12 @@ class Simulation {
 
   #step(step: Step): void {
     const machine = this.#machines[step.host];
-    if (machine !== undefined && applyStep(step, machine, this.#protocol)) machine.store?.changed();
+    if (machine === undefined || !applyStep(step, machine, this.#protocol)) return;
+    machine.store?.changed();
+    this.#tally.add(step.kind);
+    if (step.kind !== "submit") return;
+    if (step.stream !== "") this.#tally.add("stream message");
+    if (step.bytes > MESSAGE_IN_MEMORY_BYTES_MAX) this.#tally.add("large message");
   }
 
   // --- Machines -----------------------------------------------------------------------------------
@@ -366,6 +383,7 @@ class Simulation {
             {
               ...life,
               host: of.index,
+              tally: this.#tally,
               faults: this.#faults,
               tables: of.tables,
               witness: this.#ledger.witness(of),
@@ -380,7 +398,12 @@ class Simulation {
           ),
         outputs: (of) => this.#outputsOf(of),
         cryptoDelayNs: () => this.#scenario.setting.cryptoDelayNs,
-        lostPower: (of) => this.#ledger.lostPower(of),
+        lostPower: (of, undone) => {
+          this.#ledger.lostPower(of);
+          this.#tally.add("power lost");
+          if (undone > 0) this.#tally.add("commits undone");
+        },
+        armedCrash: (output) => this.#tally.add(`crash at ${output}`),
         handled: (of) => this.#watch.handled(of),
         ended: (process) => this.#watch.ended(process),
       },
@@ -400,6 +423,7 @@ class Simulation {
       sealed: (key, bytes, at) => this.#watch.sealed(machine, key, bytes, at),
       counted: (key, counter) => this.#watch.counted(machine, key, counter),
       believed: (key, counter) => this.#watch.believed(machine, key, counter),
+      happened: (kind) => this.#tally.add(kind),
       settles: (rowId, generation) => this.#watch.settles(machine, rowId, generation),
       opened: (bytes, at, mayRepeat) => this.#watch.opened(machine, bytes, at, mayRepeat),
     };
@@ -437,6 +461,7 @@ class Simulation {
       datagrams: this.#datagrams(),
       crashes: this.#crashes,
       drops: this.#watch.drops,
+      happened: this.#tally.counts,
       violation,
       tail: violation === undefined ? [] : this.#trace.last(20).map(lineOf),
     };

@@ -15,6 +15,7 @@ import type { OutputKind, StoreFault } from "./scenario.js";
 import { SessionDeliveries, type Step, StoreHalted } from "./session-deliveries.js";
 import { StoreJobs, type StoreWitness } from "./store-jobs.js";
 import type { Tables } from "./tables.js";
+import type { Tally } from "./tally.js";
 
 const WORK_NS = 100_000;
 const SYNC_NS = 300_000;
@@ -28,6 +29,7 @@ const LAZY_SYNC_NS = 2e9;
 /** What the model needs of the world around it. */
 export interface StoreSurroundings {
   readonly host: number;
+  readonly tally: Tally;
   readonly faults: Faults;
   readonly tables: Tables;
   readonly witness: StoreWitness;
@@ -141,8 +143,7 @@ export class StoreModel {
     this.#done += 1;
     const { faults, host, later } = this.#around;
     const fault = faults.store(host, this.#done);
-    if (this.#plants.stampsBeforeCommit && job.kind === "stamp") this.#report(job, []);
-    if (this.#plants.reportsBeforeCommit && job.kind === "store") this.#report(job, []);
+    if (this.#isReported(job)) this.#report(job, []);
     later(WORK_NS + (fault?.delayNs ?? 0), `${job.kind} commits`, this.#done, () =>
       this.#commit(job, fault),
     );
@@ -151,8 +152,9 @@ export class StoreModel {
   #commit(job: WritingJob, fault: StoreFault | undefined): void {
     const { tables, passed, broken, later } = this.#around;
     const outcome = fault?.outcome ?? "well";
+    this.#note(fault);
     if (outcome === "busy" || outcome === "full") {
-      this.#refuse(job, outcome);
+      if (!this.#isReported(job)) this.#refuse(job, outcome);
       this.#finish();
       return;
     }
@@ -173,10 +175,7 @@ export class StoreModel {
       const isLazy = this.#plants.trustsUnsyncedLog && job.kind === "reserve";
       if (number !== 0 && !isLazy) tables.layers.sync();
       if (job.kind === "settle") this.#jobs.settled(job.settlement);
-      const isReported =
-        (this.#plants.reportsBeforeCommit && job.kind === "store") ||
-        (this.#plants.stampsBeforeCommit && job.kind === "stamp");
-      if (!isReported) this.#report(job, outcomes);
+      if (!this.#isReported(job)) this.#report(job, outcomes);
       this.#finish();
     };
     if (!this.#plants.reportsBeforeSync) {
@@ -187,6 +186,18 @@ export class StoreModel {
     this.#report(job, outcomes);
     later(LAZY_SYNC_NS, "lazy sync", 0, () => tables.layers.sync());
     this.#finish();
+  }
+
+  #note(fault: StoreFault | undefined): void {
+    if (fault !== undefined && fault.outcome !== "well") {
+      this.#around.tally.add(`store ${fault.outcome}`);
+    }
+  }
+
+  /** Whether a plant has it reported in front of its commit. */
+  #isReported({ kind }: WritingJob): boolean {
+    if (kind === "store") return this.#plants.reportsBeforeCommit;
+    return kind === "stamp" && this.#plants.stampsBeforeCommit;
   }
 
   #report(job: WritingJob, outcomes: readonly Stored[]): void {
@@ -225,9 +236,10 @@ export class StoreModel {
     const fault = faults.store(host, this.#done);
     if (this.#plants.reportsBeforeCommit) this.#reportEarly(batch);
     const steps = this.#deliveries.deliver(batch);
-    later(WORK_NS + (fault?.delayNs ?? 0), "deliver", this.#done, () =>
-      this.#step(batch, steps, steps.next(), fault?.outcome ?? "well"),
-    );
+    later(WORK_NS + (fault?.delayNs ?? 0), "deliver", this.#done, () => {
+      this.#note(fault);
+      this.#step(batch, steps, steps.next(), fault?.outcome ?? "well");
+    });
   }
 
   #step(
