@@ -1,9 +1,10 @@
 // npm run sim -- --seeds N [--from S] [--threads T] [--plant NAME]   many seeds
 //             -- --seed X [--verbose] [--shrink] [--plant NAME]       one of them, closely
+//             --protocol session: hosts that speak sessions; classic is the default. --plants: their names
 
 import { parseArgs } from "node:util";
 import { PLANTS } from "./plants.js";
-import { adapterOf, plantOf, playSeedsInThreads, type SeedReport } from "./seeds.js";
+import { adapterOf, plantOf, type SeedReport, SeedThreads } from "./seeds.js";
 import { shrink } from "./shrink.js";
 import { type RunResult, run, scenarioOf } from "./simulation.js";
 
@@ -31,31 +32,30 @@ const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
-if (values.plants) for (const { name } of PLANTS) say(name);
+if (values.plants) for (const { name, protocol: of } of PLANTS) say(`${of}: ${name}`);
 else if (values.seed === undefined) await many();
 else one(Number(values.seed));
 
 async function many(): Promise<void> {
   const startedAt = performance.now();
   let shown = 0;
-  const report = await playSeedsInThreads(
-    { from: Number(values.from), count: Number(values.seeds), stopsAtFirst: false, protocol },
-    {
-      threads: Number(values.threads),
-      ...(values.plant === undefined ? {} : { plant: values.plant }),
-      onProgress: (soFar) => {
-        if (soFar.seeds < shown + PROGRESS_SEEDS) return;
-        shown = soFar.seeds;
-        say(lineOf(soFar, startedAt));
-      },
-    },
-  );
+  let told = 0;
+  const threads = new SeedThreads(Number(values.threads));
+  const order = { from: Number(values.from), count: Number(values.seeds), stopsAtFirst: false };
+  const report = await threads.play({ ...order, protocol, plant: values.plant }, (soFar) => {
+    if (soFar.seeds < shown + PROGRESS_SEEDS) return;
+    shown = soFar.seeds;
+    say(lineOf(soFar, startedAt));
+    for (const { seed, message } of soFar.failed.slice(told)) say(`seed ${seed}: ${message}`);
+    told = soFar.failed.length;
+  });
+  await threads.close();
   say(lineOf(report, startedAt));
   for (const [kind, times] of Object.entries(report.happened).sort()) say(`  ${kind}: ${times}`);
   for (const { seed, profile, message, tail } of report.failed.slice(0, FAILURES_SHOWN)) {
     say(`\nSIM_SEED=${seed} SIM_PROFILE=${profile}: ${message}`);
     for (const line of tail) say(line);
-    say(`replay: npm run sim -- --seed ${seed}${plantOption()} --verbose`);
+    say(`replay: npm run sim -- --seed ${seed}${options()} --verbose`);
   }
   process.exitCode = report.failed.length === 0 ? 0 : 1;
 }
@@ -85,7 +85,7 @@ function one(seed: number): void {
   say(`SIM_SEED=${seed} SIM_PROFILE=${setting.name} at event ${result.steps}`);
   say(result.violation.message);
   if (!values.shrink) {
-    say(`shorter: npm run sim -- --seed ${seed}${plantOption()} --shrink`);
+    say(`shorter: npm run sim -- --seed ${seed}${options()} --shrink`);
     return;
   }
   const plant = plantOf(values.plant);
@@ -113,6 +113,8 @@ function play(seed: number, onEvent: ((line: string) => void) | undefined): RunR
   });
 }
 
-function plantOption(): string {
-  return values.plant === undefined ? "" : ` --plant "${values.plant}"`;
+/** What else a replay has to say. */
+function options(): string {
+  const plant = values.plant === undefined ? "" : ` --plant "${values.plant}"`;
+  return `${protocol === "classic" ? "" : ` --protocol ${protocol}`}${plant}`;
 }

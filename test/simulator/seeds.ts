@@ -14,6 +14,8 @@ export interface SeedOrder {
   readonly count: number;
   readonly stopsAtFirst: boolean;
   readonly protocol: Setting["protocol"];
+  /** Name of a bug to plant. */
+  readonly plant?: string | undefined;
 }
 
 export interface FailedSeed {
@@ -71,11 +73,9 @@ export function playSeed(
 }
 
 /** A range of seeds on this thread. */
-export function playSeeds(
-  { from, count, stopsAtFirst, protocol }: SeedOrder,
-  plantName?: string,
-): SeedReport {
-  const plant = plantOf(plantName);
+export function playSeeds(order: SeedOrder): SeedReport {
+  const { from, count, stopsAtFirst, protocol } = order;
+  const plant = plantOf(order.plant);
   let report = EMPTY;
   for (let seed = from; seed < from + count; seed++) {
     const result = playSeed(seed, plant, protocol);
@@ -104,36 +104,36 @@ function sum(a: SeedReport, b: SeedReport): SeedReport {
   };
 }
 
-/** A range of seeds over so many threads. */
-export async function playSeedsInThreads(
-  order: SeedOrder,
-  options: {
-    readonly threads: number;
-    readonly plant?: string;
-    readonly onProgress?: (report: SeedReport) => void;
-  },
-): Promise<SeedReport> {
-  const end = order.from + order.count;
-  let next = order.from;
-  let report = EMPTY;
-  const isOver = (): boolean => next >= end || (order.stopsAtFirst && report.failed.length > 0);
-  const serve = async (): Promise<void> => {
-    if (isOver()) return;
-    const worker = new Worker(WORKER_URL, { execArgv: [], workerData: { plant: options.plant } });
-    try {
+/** Threads that play seeds. Warm ones are several times as fast as new ones: they stay until closed. */
+export class SeedThreads {
+  readonly #workers: readonly Worker[];
+
+  constructor(threads: number) {
+    this.#workers = Array.from({ length: threads }, () => new Worker(WORKER_URL, { execArgv: [] }));
+  }
+
+  /** A range of seeds over all threads. */
+  async play(order: SeedOrder, onProgress?: (report: SeedReport) => void): Promise<SeedReport> {
+    const end = order.from + order.count;
+    let next = order.from;
+    let report = EMPTY;
+    const isOver = (): boolean => next >= end || (order.stopsAtFirst && report.failed.length > 0);
+    const serve = async (worker: Worker): Promise<void> => {
       while (!isOver()) {
         const from = next;
         next = Math.min(end, from + CHUNK_SEEDS);
         const played = await playIn(worker, { ...order, from, count: next - from });
         report = sum(report, played);
-        options.onProgress?.(report);
+        onProgress?.(report);
       }
-    } finally {
-      await worker.terminate();
-    }
-  };
-  await Promise.all(Array.from({ length: options.threads }, serve));
-  return { ...report, failed: report.failed.toSorted((a, b) => a.seed - b.seed) };
+    };
+    await Promise.all(this.#workers.map(serve));
+    return { ...report, failed: report.failed.toSorted((a, b) => a.seed - b.seed) };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
 }
 
 function playIn(worker: Worker, order: SeedOrder): Promise<SeedReport> {

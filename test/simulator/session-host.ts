@@ -37,8 +37,8 @@ import { mangle } from "./mangle.js";
 import { addressOf, PORT_OF_HOSTS } from "./network.js";
 import type { HostPlants } from "./plants.js";
 import { Prng } from "./prng.js";
-import { giveBack, type Slab, SlabDesk } from "./slabs.js";
 import { SessionOracle } from "./session-oracle.js";
+import { giveBack, type Slab, SlabDesk } from "./slabs.js";
 import type { SessionCrypto } from "./symbolic-session.js";
 
 const DELIVERY_ROWS_MAX = 8_192;

@@ -24,7 +24,16 @@ const HAPPENS_TO_ALL = [
   ...["crash at store result", "power lost", "commits undone", "stop"],
   ...["backup", "restore", "clone"],
   ...["clock", "clock at epoch", "suspend", "partition", "clog", "rebind"],
-  ...["lost", "copied", "bits flipped", "cut short", "reordered", "too big", "queue full", "cut off"],
+  ...[
+    "lost",
+    "copied",
+    "bits flipped",
+    "cut short",
+    "reordered",
+    "too big",
+    "queue full",
+    "cut off",
+  ],
   ...["store busy", "store full", "store broken", "store half broken"],
   ...["replay", "mutate", "splice", "reflect", "redirect", "garbage"],
 ] as const;
