@@ -133,14 +133,17 @@ export class Ledger {
     for (const key of held.keys()) account.held.set(key, tables.layers.synced);
   }
 
-  /** A row that is still to go, not of a clone, and whose time has come. */
-  openRow(hostileToo = false): OutboundRow | undefined {
+  /**
+   * A row that is still to go, not of a clone, whose time has come and that an honest pair owes each other;
+   * with `any`, also one that may go later or between hosts of which one wrote what none would.
+   */
+  openRow(any = false): OutboundRow | undefined {
     for (const account of this.#accounts()) {
       if (account.isClone) continue;
       const { tables, wallNs } = account;
       for (const row of tables.outbound.values()) {
-        if (!hostileToo && this.#isHostilePair(account, row)) continue;
-        if (isWorked(row) && (row.notBefore ?? 0) <= wallNs / 1e6) return row;
+        if (!any && this.#isHostilePair(account, row)) continue;
+        if (isWorked(row) && (any || (row.notBefore ?? 0) <= wallNs / 1e6)) return row;
       }
     }
     return undefined;

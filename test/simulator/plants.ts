@@ -30,8 +30,6 @@ export interface StorePlants {
   readonly trustsUnsyncedLog: boolean;
   /** Stamps of handshakes are reported before they are committed. */
   readonly stampsBeforeCommit: boolean;
-  /** What is settled is forgotten in front of what was handed to the store before. */
-  readonly settlesAtOnce: boolean;
 }
 
 /** Switches of the adapter that drives the core. */
@@ -66,7 +64,6 @@ export const NO_STORE_PLANTS: StorePlants = {
   keepsNoStamps: false,
   trustsUnsyncedLog: false,
   stampsBeforeCommit: false,
-  settlesAtOnce: false,
 };
 export const NO_HOST_PLANTS: HostPlants = {
   dropsFailedSettlements: false,

@@ -15,7 +15,7 @@ const TWO_32 = 2 ** 32;
 
 const SESSION_PROFILES = [
   ...["rekeys", "rekeys", "races", "races", "roaming", "roaming", "hostile", "hostile"],
-  ...["streams", "streams", "large", "resumes"],
+  ...["streams", "streams", "large", "resumes", "consumers"],
 ] as const;
 const PROFILES = [
   ...["calm", "calm", "calm"],
@@ -68,12 +68,11 @@ export function drawSetting(seed: number, protocol: Setting["protocol"]): Settin
     driftPpmMax: 200,
     network: {
       ...CALM_NETWORK,
-      lossShare:
-        name === "rekeys" || name === "roaming" || name === "resumes"
-          ? draws.uniform() / 5
-          : has("loss", 0.5)
-            ? draws.uniform() / 2
-            : 0,
+      lossShare: ["rekeys", "roaming", "resumes", "consumers"].includes(name)
+        ? draws.uniform() / 5
+        : has("loss", 0.5)
+          ? draws.uniform() / 2
+          : 0,
       copyShare: has("copies", 0.5) ? draws.uniform() / 5 : 0,
       flipShare: has("damage", 0.4) ? draws.uniform() / 10 : 0,
       cutShare: has("damage", 0.4) ? draws.uniform() / 20 : 0,
@@ -90,11 +89,13 @@ export function drawSetting(seed: number, protocol: Setting["protocol"]): Settin
     },
     storeTroubleShare: has("store", 0.4) ? draws.uniform() / 3 : 0,
     storeDelayNs:
-      has("store", 0.4) || has("owners", 0.4) ? Math.floor(draws.exponential(0.02) * SECOND_NS) : 0,
+      has("store", 0.4) || has("owners", 0.4) || name === "consumers"
+        ? Math.floor(draws.exponential(0.02) * SECOND_NS)
+        : 0,
     cryptoDelayNs: draws.chance(0.3) ? draws.between(1, 20_000) * 1_000 : 20_000,
     creditMessages: draws.chance(0.2) ? draws.between(4, 40) : 16_384,
     quotaBytes:
-      has("store", 0.2) && draws.chance(0.3)
+      name === "streams" || (has("store", 0.2) && draws.chance(0.3))
         ? draws.between(1_000, 50_000)
         : Number.MAX_SAFE_INTEGER,
     creditBytes: draws.chance(0.2) ? CREDIT_BYTES_MIN : CREDIT_BYTES_MAX,

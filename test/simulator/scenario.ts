@@ -160,6 +160,12 @@ export type Step =
       readonly pick: number;
     }
   | {
+      /** Every row that came is taken and deleted at once. */
+      readonly kind: "consume";
+      readonly at: number;
+      readonly host: number;
+    }
+  | {
       readonly kind: "readdress";
       readonly at: number;
       readonly host: number;

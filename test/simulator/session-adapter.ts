@@ -1,8 +1,15 @@
 // Sessions among hosts that each have an identity, every pair without a secret: what the layer of every
 // process is made from, and who may be excused what.
 
+import { endianness } from "node:os";
 import type { SpeakingPeerConfig } from "../../src/shared/protocol/session/peer-surroundings.js";
-import { KEY_ROLE } from "../../src/shared/protocol/session/ports.js";
+import { KEY_ROLE, NO_KEY_SLOT } from "../../src/shared/protocol/session/ports.js";
+import {
+  HANDSHAKE_DATA,
+  SESSION_JOB,
+  SESSION_OUTCOME,
+  SESSION_WORD,
+} from "../../src/shared/runtime/session-slab.js";
 import type { SlabTable } from "../../src/shared/runtime/slab.js";
 import { NOISE_PRIMITIVES } from "../../src/workers/noise-primitives.js";
 import { SessionWork } from "../../src/workers/session-work.js";
@@ -55,7 +62,7 @@ export class SessionAdapter implements ProtocolAdapter {
     );
     const { crypto, hintKeys } =
       setting.crypto === "real"
-        ? realCrypto(identity, identities)
+        ? realCrypto(identity, identities, this.#noteAnswer(birth))
         : this.#symbolic(birth, identity, identities);
     const { creditMessages, creditBytes } = setting;
     const incarnation = this.#plants.repeatsNonces ? 0 : birth.incarnation;
@@ -78,6 +85,16 @@ export class SessionAdapter implements ProtocolAdapter {
     });
   }
 
+  /** No process answers, from one file, a message 1 again. */
+  #noteAnswer({ host, replaced }: Birth): OnAnswer {
+    return (initiation) => {
+      const key = `${host}.${replaced}.${initiation}`;
+      if (this.#answered.has(key))
+        throw new Violation("answered a handshake twice", `host ${host}`);
+      this.#answered.add(key);
+    };
+  }
+
   #symbolic(birth: Birth, identity: number, peers: readonly number[]): Crypto {
     const file = `${birth.host}.${birth.replaced}`;
     const crypto = new SymbolicSessionWork({
@@ -94,17 +111,14 @@ export class SessionAdapter implements ProtocolAdapter {
         }
         this.#stamps.set(key, stamp);
       },
-      onAnswer: (ephemeral) => {
-        const key = `${file}.${ephemeral}`;
-        if (this.#answered.has(key)) {
-          throw new Violation("answered a handshake twice", `host ${birth.host}`);
-        }
-        this.#answered.add(key);
-      },
+      onAnswer: this.#noteAnswer(birth),
     });
     return { crypto, hintKeys: peers.map((peer) => [hintKeyOf(peer, identity)]) };
   }
 }
+
+/** Tells the name of each message 1 that is answered. */
+type OnAnswer = (initiation: string) => void;
 
 interface Crypto {
   readonly crypto: SessionCrypto;
@@ -125,7 +139,7 @@ function publicKeyOf(identity: number): Uint8Array {
 }
 const publicKeys: Uint8Array[] = [];
 
-function realCrypto(identity: number, peers: readonly number[]): Crypto {
+function realCrypto(identity: number, peers: readonly number[], onAnswer: OnAnswer): Crypto {
   const work = new SessionWork();
   const installed = work.install(
     [privateKeyOf(identity), undefined, undefined],
@@ -139,7 +153,7 @@ function realCrypto(identity: number, peers: readonly number[]): Crypto {
     ]),
   );
   const crypto: SessionCrypto = {
-    run: (table: SlabTable, word: number) => work.run(table, word),
+    run: noticing((table, word) => work.run(table, word), onAnswer),
     keyName: (keySlot, seals) => {
       const held = work.keys.of(keySlot);
       if (held === undefined) return undefined;
@@ -154,6 +168,31 @@ function realCrypto(identity: number, peers: readonly number[]): Crypto {
     (ring ?? []).flatMap(({ hintKey }) => (hintKey === undefined ? [] : [hintKey])),
   );
   return { crypto, hintKeys };
+}
+
+/** Tells what a worker answers, from the jobs that it does. */
+function noticing(run: SessionCrypto["run"], onAnswer: OnAnswer): SessionCrypto["run"] {
+  const read = new Map<string, string>();
+  return (table, word) => {
+    const { words } = table;
+    const isResponse = words[word] === SESSION_JOB.respond;
+    const answers = isResponse ? answersOf(table, word) : 0;
+    run(table, word);
+    const peer = words[word + SESSION_WORD.peer];
+    if (words[word + SESSION_WORD.parentKeySlot] !== NO_KEY_SLOT) return;
+    if (words[word] === SESSION_OUTCOME.initiation) {
+      const stamp = `${words[word + SESSION_WORD.high]}.${words[word + SESSION_WORD.low]}`;
+      const id = words[word + SESSION_WORD.id];
+      read.set(`${peer}.${id}`, `${peer}.${id}.${stamp}`);
+    } else if (isResponse && words[word] === SESSION_OUTCOME.responded) {
+      onAnswer(read.get(`${peer}.${answers}`) ?? "");
+    }
+  };
+}
+
+function answersOf({ words, bytes }: SlabTable, word: number): number {
+  const at = words[word + SESSION_WORD.at] + HANDSHAKE_DATA.answers;
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, endianness() === "LE");
 }
 
 const configOf = (

@@ -76,7 +76,6 @@ export class SessionDeliveries {
     const rows = this.#starts.length;
     let from = 0;
     try {
-      if (this.#options.plants.settlesAtOnce) yield* this.#settleFirst(record);
       while (from < rows) {
         const to = this.#segmentEnd(record, from);
         if (to > from) yield* this.#segment(record, from, to);
@@ -193,17 +192,6 @@ export class SessionDeliveries {
 
   // --- Settled numbers ------------------------------------------------------------------------------
 
-  *#settleFirst(record: DeliveryBatchReader): Generator<Step, void, void> {
-    yield this.#transaction(() => {
-      for (const start of this.#starts) {
-        record.seek(start);
-        if (record.kind === DELIVERY_KIND.settled) {
-          this.#removeStones(record.scope, bootOf(record), record.number);
-        }
-      }
-    });
-  }
-
   #remember(record: DeliveryBatchReader): void {
     const { scope, number: below } = record;
     const boot = bootOf(record);
@@ -228,7 +216,9 @@ export class SessionDeliveries {
     spooledBytes: number,
   ): Delivered {
     if (this.#held.holds(record)) {
-      return this.#known(record, digest) === "same" ? DELIVERED.known : DELIVERED.held;
+      if (this.#known(record, digest) !== "same") return DELIVERED.held;
+      this.#tellKnown(record);
+      return DELIVERED.known;
     }
     const outcome = this.#storeFree(record, digest, payload, spooledBytes);
     this.#held.answered(record, outcome === DELIVERED.inserted || outcome === DELIVERED.known);
@@ -244,8 +234,7 @@ export class SessionDeliveries {
     const { plants, quotaBytes } = this.#options;
     const known = plants.storesCopies ? undefined : this.#known(record, digest);
     if (known === "same") {
-      const { scope, came } = headOf(record);
-      this.#told.push(() => this.#options.witness.known(scope, came));
+      this.#tellKnown(record);
       this.#noteGap(record);
       return DELIVERED.known;
     }
@@ -264,6 +253,11 @@ export class SessionDeliveries {
     this.#told.push(() => this.#options.witness.inserted(row));
     this.#noteGap(record);
     return DELIVERED.inserted;
+  }
+
+  #tellKnown(record: DeliveryBatchReader): void {
+    const { scope, came } = headOf(record);
+    this.#told.push(() => this.#options.witness.known(scope, came));
   }
 
   /** Whether the id is stored or was deleted, and renews its number if it is the same message. */

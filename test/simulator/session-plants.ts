@@ -30,7 +30,6 @@ export const SESSION_PLANTS: readonly SessionPlant[] = [
   { name: "no session dedupe", store: { storesCopies: true }, host: {} },
   { name: "no tombstones of sessions", store: { forgetsTombstones: true }, host: {} },
   { name: "stamps not synced before sending", store: { stampsBeforeCommit: true }, host: {} },
-  { name: "settled in front of what was queued", store: { settlesAtOnce: true }, host: {} },
   {
     name: "state reset on a bad reply",
     store: {},

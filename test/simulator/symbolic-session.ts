@@ -65,7 +65,7 @@ export interface SymbolicSessionOptions {
   readonly plants?: Partial<HostPlants>;
   /** A message 1 of this stamp is about to leave, or one is answered, by its ephemeral key. */
   readonly onInitiate: (peer: number, stamp: bigint) => void;
-  readonly onAnswer: (ephemeral: number) => void;
+  readonly onAnswer: (ephemeral: string) => void;
 }
 
 export class SymbolicSessionWork implements SessionCrypto {
@@ -191,7 +191,7 @@ export class SymbolicSessionWork implements SessionCrypto {
     const reading = this.#readings.get(readingKey(peer, parentKeySlot));
     if (reading === undefined || reading.sessionId !== answers) return undefined;
     this.#readings.delete(readingKey(peer, parentKeySlot));
-    if (reading.parent < 0) this.#options.onAnswer(reading.ephemeral);
+    if (reading.parent < 0) this.#options.onAnswer(`${reading.ephemeral}`);
     const { vault } = this.#options;
     const session = vault.fresh();
     const headerKeys = [this.#headerKey(), this.#headerKey()] as const;

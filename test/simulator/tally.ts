@@ -44,6 +44,6 @@ export const HAPPENS = {
   session: [
     ...HAPPENS_TO_ALL,
     ...["spoof", "hostile flip", "hostile noise", "hostile frames", "hostile receipts"],
-    ...["spool file left", "over quota", "rekey", "large message", "stream message"],
+    ...["spool file left", "over quota", "rekey", "large message", "stream message", "consume"],
   ],
 } as const;

@@ -11,6 +11,9 @@ const PICKS = 1_000;
 /** A few large messages of sessions are this long. */
 const LARGE_BYTES_MAX = 2 * 1_024 * 1_024;
 const STREAMS = 3;
+/** How often, and how soon, a program looks for a message that was sent to its host. */
+const LOOKS = 4;
+const LOOK_NS = 0.5e9;
 
 export function drawSteps(seed: number, setting: Setting): readonly Step[] {
   const draws = Prng.of(seed, "workload");
@@ -27,7 +30,21 @@ export function drawSteps(seed: number, setting: Setting): readonly Step[] {
   const actions = owners ? draws.between(5, 40) : setting.name === "mixed" ? draws.below(8) : 0;
   const submits = [...steps];
   for (let i = 0; i < actions; i++) steps.push(drawAction(draws, setting, submits));
+  if (setting.name === "consumers") steps.push(...drawConsumption(draws, submits));
   return steps.sort((a, b) => a.at - b.at);
+}
+
+/** Programs that take what comes soon after it came. */
+function drawConsumption(draws: Prng, submits: readonly Step[]): Step[] {
+  const steps: Step[] = [];
+  for (const submit of submits) {
+    if (submit.kind !== "submit") continue;
+    for (let look = 0; look < LOOKS; look++) {
+      const at = submit.at + Math.floor(draws.exponential(LOOK_NS));
+      steps.push({ kind: "consume", at, host: submit.to });
+    }
+  }
+  return steps;
 }
 
 const anyTime = (draws: Prng, { spanNs }: Setting): number =>
@@ -150,6 +167,13 @@ function changeOf(
   protocol: Setting["protocol"],
 ): (() => void) | undefined {
   if (step.kind === "submit") return submission(step, tables, wallMs, protocol);
+  if (step.kind === "consume") {
+    const rows = [...tables.inbound.values()];
+    if (rows.length === 0) return undefined;
+    return () => {
+      for (const row of rows) tables.deleteInbound(row, wallMs);
+    };
+  }
   if (step.kind === "delete inbound") {
     const inbound: readonly InboundRow[] = [...tables.inbound.values()];
     const row = inbound[step.pick % Math.max(1, inbound.length)];
