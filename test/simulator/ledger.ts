@@ -135,15 +135,15 @@ export class Ledger {
 
   /**
    * A row that is still to go, not of a clone, whose time has come and that an honest pair owes each other;
-   * with `any`, also one that may go later or between hosts of which one wrote what none would.
+   * with `all`, also one that may go later or between hosts of which one wrote what none would.
    */
-  openRow(any = false): OutboundRow | undefined {
+  openRow(all = false): OutboundRow | undefined {
     for (const account of this.#accounts()) {
       if (account.isClone) continue;
       const { tables, wallNs } = account;
       for (const row of tables.outbound.values()) {
-        if (!any && this.#isHostilePair(account, row)) continue;
-        if (isWorked(row) && (any || (row.notBefore ?? 0) <= wallNs / 1e6)) return row;
+        if (!all && this.#isHostilePair(account, row)) continue;
+        if (isWorked(row) && (all || (row.notBefore ?? 0) <= wallNs / 1e6)) return row;
       }
     }
     return undefined;
