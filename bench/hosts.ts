@@ -28,6 +28,7 @@ export class Host {
     folder: string,
     port: number,
     environment: Readonly<Record<string, string>>,
+    flags: readonly string[] = [],
   ) {
     this.name = name;
     this.port = port;
@@ -38,6 +39,7 @@ export class Host {
       flags: [
         ...["--bind", LOOPBACK, "--port", `${port}`, "--db", this.database],
         ...["--log", "stdout", "--user", userInfo().username],
+        ...flags,
       ],
       switches: [`--import=${THREAD_NAMES}`],
     });
@@ -66,12 +68,16 @@ export class Host {
   }
 }
 
-/** Starts a daemon for each name, gives them to `work`, and stops them whatever it does. */
+/**
+ * Starts a daemon for each name, with `flags` besides, gives them to `work`, and stops them whatever it
+ * does.
+ */
 export async function withHosts<T>(
   folder: string,
   names: readonly string[],
   work: (hosts: readonly Host[]) => Promise<T>,
   protocol: Protocol = "classic",
+  flags: readonly string[] = [],
 ): Promise<T> {
   const secret = randomBytes(32).toString("hex");
   const members: Member[] = [];
@@ -86,7 +92,7 @@ export async function withHosts<T>(
     for (const { name, directory, port } of members) {
       const environment: Record<string, string> =
         protocol === "session" ? { SECUREDGRAM_CONFIG: CONFIG } : { SECUREDGRAM_SECRET: secret };
-      const host = new Host(name, directory, port, environment);
+      const host = new Host(name, directory, port, environment, flags);
       hosts.push(host);
       await host.start();
     }
@@ -121,7 +127,7 @@ function configure(member: Member, members: readonly Member[]): void {
 }
 
 /** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const socket = new DgramSocket();
   await socket.start(LOOPBACK, 0);
   const { port } = socket;

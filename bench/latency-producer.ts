@@ -8,8 +8,7 @@ import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";
 import { optionsOf, tell } from "./child.js";
 import { message } from "./payload.js";
-
-export type ProducerKind = "client" | "foreign" | "foreign without id";
+import type { ProducerKind } from "./producer.js";
 
 export interface LatencyOptions {
   readonly database: string;

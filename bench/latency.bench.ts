@@ -4,8 +4,9 @@
 import { runChild } from "./child.js";
 import { inFolder } from "./children.js";
 import { LOOPBACK, withHosts } from "./hosts.js";
-import type { Latencies, LatencyOptions, ProducerKind } from "./latency-producer.js";
+import type { Latencies, LatencyOptions } from "./latency-producer.js";
 import { fileSystemOf } from "./machine.js";
+import type { ProducerKind } from "./producer.js";
 import { interleaved, percentile } from "./statistics.js";
 import type { BenchContext, Report, Suite } from "./suite.js";
 

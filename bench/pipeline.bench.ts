@@ -1,47 +1,27 @@
 // The whole: a producer process, two daemons on loopback, each with a file of its own; from the first
 // insert to the last row that the sender's table calls acknowledged. CPU time by thread beside it.
 
-import { runChild } from "./child.js";
 import { inFolder } from "./children.js";
-import { type Host, LOOPBACK, withHosts } from "./hosts.js";
+import { BACKLOG_ROWS, type Measured, measureLoad } from "./end-to-end.js";
 import { fileSystemOf } from "./machine.js";
-import { datagramsSent, spentByName, statusField, type ThreadTimes, threadTimes } from "./proc.js";
-import type { Produced, ProducerOptions } from "./producer.js";
 import { median } from "./statistics.js";
 import type { BenchContext, Protocol, Report, Suite } from "./suite.js";
-import { type Delivery, verifyDelivery } from "./verify.js";
 
 const ROUNDS = 3;
 const SECONDS = 10;
 const BYTES = 200;
 const ROWS_PER_TRANSACTION = 512;
-const BACKLOG_ROWS = 32_768;
-const WARM_UP_ROWS = 20_480;
 const TARGET_PER_SECOND = 25_000;
-const PRODUCER = new URL("./producer.js", import.meta.url);
-
-/** CPU us a message by "process thread". */
-type Costs = ReadonlyMap<string, number>;
-
-interface Round {
-  readonly produced: Produced;
-  readonly delivery: Delivery;
-  readonly perSecond: number;
-  readonly storedPerSecond: number;
-  readonly costs: Costs;
-  readonly rssMb: readonly number[];
-  /** Sent on this machine meanwhile, ACKs included: 2 a message by classic when none is sent twice. */
-  readonly datagrams: number;
-}
 
 export const suite: Suite = {
   title: "pipeline: 200 B messages between two daemons, durable on both sides",
   async run(context) {
     const seconds = context.seconds ?? SECONDS;
-    const rounds: Round[] = [];
+    const rounds: Measured[] = [];
     let fileSystem = "unknown";
-    for (let i = 0; i < ROUNDS; i++) {
-      context.say(`round ${i + 1} of ${ROUNDS}, ${seconds} s`);
+    const roundsAsked = context.rounds ?? ROUNDS;
+    for (let i = 0; i < roundsAsked; i++) {
+      context.say(`round ${i + 1} of ${roundsAsked}, ${seconds} s`);
       rounds.push(
         await inFolder(async (folder) => {
           fileSystem = fileSystemOf(folder);
@@ -57,82 +37,21 @@ async function measure(
   folder: string,
   seconds: number,
   { say, protocol }: BenchContext,
-): Promise<Round> {
-  let files: readonly string[] = [];
-  const measured = await withHosts(
-    folder,
-    ["sender", "receiver"],
-    async (hosts) => {
-      files = hosts.map(({ database }) => database);
-      return await produce(hosts, seconds, protocol);
-    },
+): Promise<Measured> {
+  const measured = await measureLoad(folder, {
     protocol,
-  );
-  const { produced } = measured;
-  const delivery = verifyDelivery(files[0], files[1], produced.firstRow);
-  if (delivery.sent !== produced.rows + produced.warmUpRows) {
-    throw new Error(
-      `${produced.rows + produced.warmUpRows} rows were inserted, ${delivery.sent} found`,
-    );
-  }
-  const perSecond = (produced.rows * 1_000) / produced.elapsedMs;
-  say(`${Math.round(perSecond)} messages/s, all ${delivery.sent} found at the receiver, once each`);
-  return {
-    ...measured,
-    delivery,
-    perSecond,
-    storedPerSecond: (produced.rows * 1_000) / delivery.storedMs,
-  };
-}
-
-async function produce(hosts: readonly Host[], seconds: number, protocol: Protocol) {
-  const [sender, receiver] = hosts;
-  const options: ProducerOptions = {
-    database: sender.database,
-    address: protocol === "session" ? receiver.name : LOOPBACK,
-    port: receiver.port,
     bytes: BYTES,
     rowsPerTransaction: ROWS_PER_TRANSACTION,
-    backlogRows: BACKLOG_ROWS,
-    warmUpRows: WARM_UP_ROWS,
+    kind: "client",
     seconds,
-  };
-  const before = new Map<string, ThreadTimes>();
-  const spent = new Map<string, number>();
-  let rssMb: readonly number[] = [];
-  let datagrams = 0;
-  const processes = (producerPid: number): readonly (readonly [string, number])[] => [
-    ["producer", producerPid],
-    ["sender", sender.pid],
-    ["receiver", receiver.pid],
-  ];
-  const produced = await runChild<ProducerOptions, Produced>(PRODUCER, options, {
-    onStart: (producerPid) => {
-      datagrams = -datagramsSent();
-      for (const [name, pid] of processes(producerPid)) before.set(name, threadTimes(pid));
-    },
-    onFinish: (producerPid) => {
-      datagrams += datagramsSent();
-      for (const [name, pid] of processes(producerPid)) {
-        const all = spentByName(before.get(name) ?? new Map(), threadTimes(pid));
-        for (const [thread, us] of all) spent.set(`${name} ${threadLabel(name, thread)}`, us);
-      }
-      rssMb = hosts.map(({ pid }) => statusField(pid, "VmHWM") / 1_024);
-    },
-    deadlineMs: (seconds + 120) * 1_000,
   });
-  const costs = new Map([...spent].map(([name, us]) => [name, us / produced.rows]));
-  return { produced, costs, rssMb, datagrams };
+  const { perSecond, delivery } = measured;
+  say(`${Math.round(perSecond)} messages/s, all ${delivery.sent} found at the receiver, once each`);
+  return measured;
 }
 
-/** Threads without a name of ours are V8's helpers (garbage, compiler) and libuv's pool. */
-const threadLabel = (process: string, thread: string): string => {
-  if (process === "producer") return "all threads";
-  return ["main", "crypto", "db"].includes(thread) ? thread : "V8 and libuv";
-};
-
 function reportOf(
-  rounds: readonly Round[],
+  rounds: readonly Measured[],
   settings: {
     readonly seconds: number;
     readonly fileSystem: string;
@@ -192,7 +111,7 @@ function reportOf(
   };
 }
 
-const roundsTable = (rounds: readonly Round[]) => ({
+const roundsTable = (rounds: readonly Measured[]) => ({
   title: "Rounds, each with fresh files",
   columns: [
     { key: "round", label: "round", digits: 0 },

@@ -5,12 +5,15 @@
 
 import type { Draft } from "../src/client/drafts.js";
 import { Outbox } from "../src/client/outbox.js";
-import { nap } from "../src/shared/store/busy.js";
+import { nap, writeTransaction } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";
 import { WORKED } from "../src/shared/store/schema.js";
 import { optionsOf, tell } from "./child.js";
 import { message } from "./payload.js";
+
+/** Our client; or any program, by plain SQL, that gives ids itself or leaves them to the daemon. */
+export type ProducerKind = "client" | "foreign" | "foreign without id";
 
 export interface ProducerOptions {
   readonly database: string;
@@ -21,18 +24,24 @@ export interface ProducerOptions {
   readonly backlogRows: number;
   readonly warmUpRows: number;
   readonly seconds: number;
+  readonly kind: ProducerKind;
+  /** One more row at the end, `{"end":N}`: N came before it. */
+  readonly endMark: boolean;
 }
 
 export interface Produced {
   readonly rows: number;
   readonly warmUpRows: number;
+  /** Wall clock at the begin of the first measured insert, ms since the epoch, with a fraction. */
+  readonly startedAtMs: number;
   /** From the begin of the first insert to the commit of the last acknowledgement seen, ms. */
   readonly elapsedMs: number;
   /** Part of it in which rows were inserted or room was waited for, ms. */
   readonly insertingMs: number;
   /** Part of that in which the backlog was full, ms. */
   readonly waitedMs: number;
-  /** outbound_messages.id of the first and last measured row. */
+  /** outbound_messages.id of the first row of all, and of the first and last measured row. */
+  readonly warmUpFirstRow: number;
   readonly firstRow: number;
   readonly lastRow: number;
 }
@@ -43,13 +52,18 @@ const STILL_MS_MAX = 15_000;
 const LOOK_MS = 1;
 /** Between two looks while the backlog is full. */
 const ROOM_NAP_MS = 5;
+const LOCK_DEADLINE_MS = 10_000;
+/** Of a payload that only lends its id. */
+const ROOM_BYTES = 100;
 
 class Producer {
   readonly #options: ProducerOptions;
   readonly #db: Connection;
   readonly #outbox: Outbox;
   readonly #oldest: Statement;
+  readonly #insert: Statement;
   #n = 0;
+  #firstRow = 0;
   #lastRow = 0;
   /** Rows that may be inserted before it must be looked again. */
   #room: number;
@@ -66,23 +80,56 @@ class Producer {
          ORDER BY id LIMIT 1`,
       )
       .pluck();
+    this.#insert = this.#db.prepare(
+      "INSERT INTO outbound_messages(message_id, dst_addr, dst_port, payload) VALUES (?, ?, ?, ?)",
+    );
     this.#room = options.backlogRows;
   }
 
+  get firstRow(): number {
+    return this.#firstRow;
+  }
   get lastRow(): number {
     return this.#lastRow;
+  }
+  get rows(): number {
+    return this.#n;
   }
 
   /** One transaction; ids and JSON are ready before it begins. */
   insert(): void {
-    const { address, port, bytes, rowsPerTransaction } = this.#options;
+    const { bytes, rowsPerTransaction, kind } = this.#options;
     const drafts: Draft[] = [];
     for (let i = 0; i < rowsPerTransaction; i++) {
+      if (kind === "foreign without id") {
+        drafts.push({ payload: anonymousText(this.#n++, bytes), messageId: undefined });
+        continue;
+      }
       const { hex, text } = message(this.#n++, bytes);
       drafts.push({ payload: text, messageId: hex });
     }
-    const rowIds = this.#outbox.enqueue({ address, port }, TERMS, drafts);
-    this.#lastRow = rowIds[rowIds.length - 1];
+    this.#enqueue(drafts);
+  }
+
+  insertEnd(): void {
+    this.#enqueue([{ payload: `{"end":${this.#n++}}`, messageId: message(0, ROOM_BYTES).hex }]);
+  }
+
+  #enqueue(drafts: readonly Draft[]): void {
+    const { address, port, kind } = this.#options;
+    if (kind === "client") {
+      const rowIds = this.#outbox.enqueue({ address, port }, TERMS, drafts);
+      this.#lastRow = rowIds[rowIds.length - 1];
+    } else {
+      const insertAll = (): void => {
+        for (const { messageId, payload } of drafts) {
+          const { lastInsertRowid } = this.#insert.run(messageId ?? null, address, port, payload);
+          this.#lastRow = Number(lastInsertRowid);
+        }
+      };
+      writeTransaction(this.#db, insertAll, { deadlineMs: LOCK_DEADLINE_MS });
+    }
+    if (this.#firstRow === 0) this.#firstRow = this.#lastRow - drafts.length + 1;
   }
 
   /** Naps until there is room for a transaction in the backlog; returns the ms that it took. */
@@ -118,34 +165,45 @@ class Producer {
   }
 }
 
+/** As long as `message` makes them, without an id. */
+function anonymousText(n: number, bytes: number): string {
+  const head = `{"n":${n},"text":"`;
+  return `${head}${"x".repeat(bytes - head.length - 2)}"}`;
+}
+
 const stuck = (what: string): Error =>
   new Error(`${what} did not move for ${STILL_MS_MAX / 1_000} s`);
 
 async function main(options: ProducerOptions): Promise<void> {
   const producer = new Producer(options);
-  while (producer.lastRow < options.warmUpRows) producer.insert();
+  while (producer.rows < options.warmUpRows) producer.insert();
   producer.waitForAll();
-  const warmUpRows = producer.lastRow;
+  const warmUpRows = producer.rows;
+  const lastWarmUpRow = producer.lastRow;
   await tell<Produced>({ kind: "started" });
 
   const startedAt = performance.now();
+  const startedAtMs = performance.timeOrigin + startedAt;
   const end = startedAt + options.seconds * 1_000;
   let waitedMs = 0;
   while (performance.now() < end) {
     producer.insert();
     waitedMs += producer.waitForRoom();
   }
+  if (options.endMark) producer.insertEnd();
   const insertingMs = performance.now() - startedAt;
   producer.waitForAll();
   const elapsedMs = performance.now() - startedAt;
 
   const result: Produced = {
-    rows: producer.lastRow - warmUpRows,
+    rows: producer.rows - warmUpRows,
     warmUpRows,
+    startedAtMs,
     elapsedMs,
     insertingMs,
     waitedMs,
-    firstRow: warmUpRows + 1,
+    warmUpFirstRow: producer.firstRow,
+    firstRow: lastWarmUpRow + 1,
     lastRow: producer.lastRow,
   };
   await tell<Produced>({ kind: "finished", result });

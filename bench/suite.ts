@@ -57,6 +57,8 @@ export type Protocol = (typeof PROTOCOLS)[number];
 export interface BenchContext {
   /** Length of one measurement, s; undefined leaves it to the suite. */
   readonly seconds: number | undefined;
+  /** Interleaved rounds; undefined leaves it to the suite. */
+  readonly rounds: number | undefined;
   /** What daemons speak with each other, in suites that can be told. */
   readonly protocol: Protocol;
   /** Progress for a person. */

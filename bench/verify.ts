@@ -13,9 +13,15 @@ export interface Delivery {
 
 /**
  * Compares the two files, both daemons stopped; throws when a message is missing, double, changed or
- * not acknowledged. `firstRow`: where the measured rows begin at the sender. The receiver has one sender.
+ * not acknowledged. Rows in front of `warmUpFirstRow` at the sender, and rows of the receiver from
+ * another peer, are left out: they lay there before. `firstRow`: where the measured rows begin.
  */
-export function verifyDelivery(sender: string, receiver: string, firstRow: number): Delivery {
+export function verifyDelivery(
+  sender: string,
+  receiver: string,
+  warmUpFirstRow: number,
+  firstRow: number,
+): Delivery {
   const db = openDatabase(sender, { role: "client", create: false });
   try {
     db.prepare("ATTACH DATABASE ? AS receiver").run(receiver);

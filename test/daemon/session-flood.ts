@@ -36,6 +36,8 @@ export interface FloodReport {
   /** Of the rogue's packets, those that a session took. */
   readonly opened: number;
   readonly growthBytes: number;
+  /** The most that partial messages held at once. */
+  readonly reassemblyBytes: number;
   readonly honestMs: readonly number[];
   readonly logLines: number;
   readonly seconds: number;
@@ -125,6 +127,7 @@ export async function flood(place: Place, options: FloodOptions): Promise<FloodR
     seen: sumOf(bob, "datagrams_received"),
     opened: sumOf(bob, "packets_opened"),
     growthBytes,
+    reassemblyBytes: sumOf(bob, "reassembly_bytes_peak"),
     honestMs,
     logLines,
     seconds,

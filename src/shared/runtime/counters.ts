@@ -25,6 +25,7 @@ export const COUNTER_NAMES = [
   "unsealed",
   "packets_opened",
   "handshakes_sent",
+  "reassembly_bytes_peak",
 ] as const;
 export type CounterName = (typeof COUNTER_NAMES)[number];
 

@@ -18,6 +18,7 @@ const GAPS_MAX = 512;
 export class ReassemblyBudget {
   readonly #bytesMax: number;
   #bytes = 0;
+  #peak = 0;
 
   constructor(bytesMax: number = REASSEMBLY_BYTES_MAX) {
     this.#bytesMax = bytesMax;
@@ -25,9 +26,14 @@ export class ReassemblyBudget {
   get bytes(): number {
     return this.#bytes;
   }
+  /** The most that was held at once. */
+  get peak(): number {
+    return this.#peak;
+  }
   take(bytes: number): boolean {
     if (this.#bytes + bytes > this.#bytesMax) return false;
     this.#bytes += bytes;
+    if (this.#bytes > this.#peak) this.#peak = this.#bytes;
     return true;
   }
   giveBack(bytes: number): void {

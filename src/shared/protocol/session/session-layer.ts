@@ -87,6 +87,11 @@ export class SessionLayer {
     this.configure(options.now, 0, options.ownPublicKey, options.peers);
   }
 
+  /** The most that partial messages of all peers held at once, bytes. */
+  get reassemblyBytesPeak(): number {
+    return this.#shared.budget.peak;
+  }
+
   /**
    * The peers of a configuration, by index; undefined: not in it. A peer keeps its index while the
    * daemon lives; of one that is known, only the configuration is used. No handshake is at a worker.

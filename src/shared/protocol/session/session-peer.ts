@@ -303,9 +303,10 @@ export class SessionPeer {
       if (this.#wanted && !handshakes.wanted) return now;
       return nanoseconds(Math.min(at, this.announcements.deadline));
     }
-    for (const each of this.#sessions.previous) at = Math.min(at, each.acks.pollDeadline());
     at = Math.min(at, session.recovery.pollDeadline());
+    // Nothing else is sent before more has come.
     if (this.path.allowance < DATAGRAM_BYTES_LEAST) return nanoseconds(at);
+    for (const each of this.#sessions.previous) at = Math.min(at, each.acks.pollDeadline());
     at = Math.min(at, session.acks.pollDeadline());
     // While the path has no room, what waits to be said waits for that.
     const blockedUntil = this.#blocked ? this.#pacedUntil : 0;
