@@ -7,7 +7,7 @@ import { ID_SANE_MAX } from "../shared/store/migrate.js";
 import { WORKED } from "../shared/store/schema.js";
 import { parseTime, timeText } from "../shared/store/text-time.js";
 import { type Destination, isAddressable, type Lane, type Lanes } from "./lanes.js";
-import { expiredReason, expiryOf, LANE_TIMES_SQL, type RawRow } from "./outbound-row.js";
+import { expiredReason, expiryOf, LANE_TIMES_SQL, type RawRow, STATE } from "./outbound-row.js";
 import type { RowWriter } from "./row-writer.js";
 
 /** Rows found before the next write. */
@@ -60,7 +60,7 @@ export class Calendar {
     this.#now = options.now;
     this.#lifeMs = options.lifeMs;
     this.#writer = options.writer;
-    const delayed = `SELECT id, not_before, state FROM outbound_messages
+    const delayed = `SELECT id, not_before, ${STATE} FROM outbound_messages
       INDEXED BY outbound_delayed WHERE not_before IS NOT NULL AND ${WORKED}
       AND id <= ${ID_SANE_MAX}`;
     this.#dueRows = db
@@ -73,7 +73,7 @@ export class Calendar {
       .raw();
     this.#expiredRows = db
       .prepare(
-        `SELECT id, expires_at, state FROM outbound_messages INDEXED BY outbound_expiring
+        `SELECT id, expires_at, ${STATE} FROM outbound_messages INDEXED BY outbound_expiring
          WHERE expires_at IS NOT NULL AND ${WORKED} AND id <= ${ID_SANE_MAX} AND expires_at <= ?
          ORDER BY expires_at LIMIT ${FOUND_MAX}`,
       )

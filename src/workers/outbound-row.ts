@@ -10,8 +10,15 @@ import { WORKED } from "../shared/store/schema.js";
 import { parseTime } from "../shared/store/text-time.js";
 import { SESSION_COLUMNS, type SessionPart, sessionPart } from "./session-row.js";
 
+/**
+ * Condition: a change of the row costs what a row costs. SQLite writes a row anew, payload included, when
+ * a column of it changes its length: 64 MiB hold up everything else for half a second.
+ */
+export const WRITTEN_CHEAPLY = `octet_length(payload) <= ${MESSAGE_IN_MEMORY_BYTES_MAX}`;
+/** The state; that a large row is `sent` is not written into it, so it may be. */
+export const STATE = `CASE WHEN state = 'pending' AND NOT ${WRITTEN_CHEAPLY} THEN 'sent' ELSE state END`;
 /** Columns of {@link RawRow}, in order. The payload comes as bytes whatever its type. */
-const COLUMNS = `id, message_id, CAST(payload AS BLOB), state, retry_count, generation, expires_at,
+const COLUMNS = `id, message_id, CAST(payload AS BLOB), ${STATE}, retry_count, generation, expires_at,
   redriven_at, created_at, priority`;
 export const READY = `${WORKED} AND not_before IS NULL`;
 

@@ -1,6 +1,7 @@
 // Outbound walk step 5: what became of rows, in one transaction. Every write names the generation that
 // was sent and a state that is still worked on, so a row that its owner deleted, redrove, cancelled
-// or re-addressed meanwhile is left alone; that is no error.
+// or re-addressed meanwhile is left alone; that is no error. That a large row waits for its answer is
+// not written, unless there is a reason to tell.
 
 import type { Settlement } from "../shared/protocol/settlement.js";
 import { writeTransaction } from "../shared/store/busy.js";
@@ -8,6 +9,7 @@ import type { Connection, Statement } from "../shared/store/driver.js";
 import { WORKED } from "../shared/store/schema.js";
 import { timeText } from "../shared/store/text-time.js";
 import type { Lanes } from "./lanes.js";
+import { WRITTEN_CHEAPLY } from "./outbound-row.js";
 
 const ID_RANGE = `id BETWEEN ? AND ? AND generation = ? AND ${WORKED}`;
 
@@ -32,7 +34,7 @@ export class Settler {
     this.#waiting = db.prepare(
       `UPDATE OR FAIL outbound_messages SET state = 'sent', retry_count = ?, sent_at = ?,
          next_attempt_at = ?, last_error = coalesce(?, last_error), updated_at = ?
-       WHERE ${ID_RANGE}`,
+       WHERE ${ID_RANGE} AND (${WRITTEN_CHEAPLY} OR ?)`,
     );
     this.#failed = db.prepare(
       `UPDATE OR FAIL outbound_messages SET state = 'send_failed', last_error = ?, next_attempt_at = NULL,
@@ -92,15 +94,17 @@ export class Settler {
     const now = timeText(this.#now());
     let changed = 0;
     for (let i = 0; i < rowIds.length; i++) {
+      const reason = reasons?.[i] || null;
       changed += this.#waiting.run(
         attempts[i],
         timeText(sentAt[i]),
         timeText(nextAttemptAt[i]),
-        reasons?.[i] || null,
+        reason,
         now,
         rowIds[i],
         rowIds[i],
         generations[i],
+        reason === null ? 0 : 1,
       ).changes;
     }
     return changed;

@@ -199,6 +199,7 @@ export class StoreUnderTest {
       readonly id: number;
       readonly generation: number;
       readonly attempts: number;
+      readonly reason?: string;
     }[];
     failed?: readonly { readonly id: number; readonly generation: number; readonly why: string }[];
   }): number {
@@ -215,6 +216,7 @@ export class StoreUnderTest {
         attempts: Uint32Array.from(waiting, (row) => row.attempts),
         sentAt: Float64Array.from(waiting, () => this.now),
         nextAttemptAt: Float64Array.from(waiting, () => this.now + 5_000),
+        reasons: waiting.map(({ reason }) => reason ?? ""),
       },
       givenBack: [],
       failed: (outcome.failed ?? []).map(({ id, generation, why }) => ({

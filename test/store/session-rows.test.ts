@@ -221,6 +221,42 @@ test("a row that was leased for a session is settled, read again and taken back 
   assert.deepEqual(again[0]?.messageId, Buffer.from(bytesOf(idOf(3))).toString("hex"));
 });
 
+test("a large row is not written anew to say that it waits, a small one is", (t) => {
+  const store = new SessionStoreUnderTest(t, { peerOf });
+  const large = enqueue(store, { message_id: idOf(1), payload: largePayload(300_000) });
+  const small = enqueue(store, { message_id: idOf(2), payload: largePayload(3_000) });
+  leaseAll(store);
+  const before = store.row(large);
+
+  const waits = (id: number, reason?: string) =>
+    store.settle({ waiting: [{ id, generation: 0, attempts: 1, ...(reason && { reason }) }] });
+
+  assert.deepEqual([waits(large), waits(small)], [0, 1]);
+  assert.deepEqual(store.row(large), before);
+  assert.equal(store.row(small).state, "sent");
+  assert.equal(waits(large, "its quota is used up"), 1, "but for a reason to tell");
+  assert.deepEqual(
+    [store.row(large).state, store.row(large).last_error],
+    ["sent", "its quota is used up"],
+  );
+  assert.equal(store.settle({ acknowledged: [{ id: large, generation: 0 }] }), 1);
+  assert.equal(store.row(large).state, "acknowledged");
+});
+
+test("a large row that expired may have been delivered, whatever its state says", (t) => {
+  const store = new SessionStoreUnderTest(t, { peerOf });
+  const expires_at = new Date(store.now + 1_000).toISOString();
+  const [large, small] = [300_000, 3_000].map((bytes, n) =>
+    enqueue(store, { message_id: idOf(n), payload: largePayload(bytes), expires_at }),
+  ) as [number, number];
+
+  store.now += 2_000;
+  leaseAll(store);
+
+  assert.equal(store.row(large).last_error, "expired, may have been delivered");
+  assert.equal(store.row(small).last_error, "expired, not sent");
+});
+
 test("a large row that becomes another one while it is read goes as that one, once", (t) => {
   let asked = 0;
   const store: SessionStoreUnderTest = new SessionStoreUnderTest(t, {
