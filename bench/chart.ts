@@ -52,7 +52,7 @@ function bars(
   const middle = top + (chart.series.length * BAR) / 2 + 4;
   const drawn = [text(left - 8, middle, group.label, 'text-anchor="end"')];
   group.values.forEach((value, i) => {
-    if (value === undefined || !Number.isFinite(value)) return;
+    if (!isDrawn(value)) return;
     const y = top + i * BAR;
     const width = Math.max(1, x(value) - left);
     const colour = COLOURS[i % COLOURS.length];
@@ -87,7 +87,7 @@ function mark({ mark: line }: Chart, x: (value: number) => number, bottom: numbe
 }
 
 function range({ groups, mark: line }: Chart): { readonly least: number; readonly most: number } {
-  const values = groups.flatMap(({ values }) => values.filter((value) => value !== undefined));
+  const values = groups.flatMap(({ values }) => values.filter(isDrawn));
   const all = [...values, ...(line === undefined ? [] : [line.value])].filter((value) => value > 0);
   return { least: Math.min(...all, 1e9), most: Math.max(...all, 1e-9) };
 }
@@ -125,5 +125,13 @@ const short = (value: number): string =>
 const text = (x: number, y: number, content: string, attributes: string): string =>
   `<text x="${x}" y="${y}" ${attributes}>${escaped(content)}</text>`;
 
-const escaped = (content: string): string =>
-  content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+/** Text as it may stand in SVG and HTML, in an attribute too. */
+export const escaped = (content: string): string =>
+  content
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;");
+
+/** A bar that was left out is undefined; read from JSON, it is null. */
+const isDrawn = (value: number | null | undefined): value is number => Number.isFinite(value);

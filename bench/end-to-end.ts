@@ -6,6 +6,7 @@ import { runChild } from "./child.js";
 import { type Host, LOOPBACK, withHosts } from "./hosts.js";
 import { datagramsSent, spentByName, statusField, type ThreadTimes, threadTimes } from "./proc.js";
 import type { Produced, ProducerOptions } from "./producer.js";
+import { fillBefore } from "./rows-before.js";
 import type { Protocol } from "./suite.js";
 import { type Delivery, verifyDelivery } from "./verify.js";
 
@@ -25,10 +26,12 @@ export interface Load {
   readonly kind: ProducerOptions["kind"];
   /** Length of the inserting. */
   readonly seconds: number;
+  /** Daemons that get a transaction in turn; default 1. */
+  readonly receivers?: number;
   /** More flags of both daemons. */
   readonly flags?: readonly string[];
-  /** Changes the files of sender and receiver before the load; both daemons run. */
-  readonly prepare?: (databases: readonly [sender: string, receiver: string]) => void;
+  /** Rows that lie in the tables of both sides before the daemons start; default 0. */
+  readonly rowsBefore?: number;
   /** Goes on beside the load, from before its first row on; awaited when the last is acknowledged. */
   readonly beside?: (receiver: Host) => Promise<void>;
   /** The producer's last row says how many came before it. */
@@ -51,12 +54,12 @@ export interface Measured {
 
 export async function measureLoad(folder: string, load: Load): Promise<Measured> {
   let files: readonly string[] = [];
+  const receivers = Array.from({ length: load.receivers ?? 1 }, (_, i) => `receiver-${i}`);
   const measured = await withHosts(
     folder,
-    ["sender", "receiver"],
+    ["sender", ...receivers],
     async (hosts) => {
       files = hosts.map(({ database }) => database);
-      load.prepare?.([files[0], files[1]]);
       const beside = load.beside?.(hosts[1]);
       // Who waits below hears of a failure there; without this it would end the process meanwhile.
       beside?.catch(() => {});
@@ -64,11 +67,14 @@ export async function measureLoad(folder: string, load: Load): Promise<Measured>
       await beside;
       return produced;
     },
-    load.protocol,
-    load.flags,
+    {
+      protocol: load.protocol,
+      flags: load.flags ?? [],
+      ...(load.rowsBefore && { prepare: (path) => fillBefore(path, load.rowsBefore ?? 0) }),
+    },
   );
   const { produced } = measured;
-  const delivery = verifyDelivery(files[0], files[1], produced.warmUpFirstRow, produced.firstRow);
+  const delivery = verifyDelivery(files, produced.warmUpFirstRow, produced.firstRow);
   if (delivery.sent !== produced.rows + produced.warmUpRows) {
     throw new Error(
       `${produced.rows + produced.warmUpRows} rows were inserted, ${delivery.sent} found`,
@@ -83,7 +89,7 @@ export async function measureLoad(folder: string, load: Load): Promise<Measured>
 }
 
 /** What the producer is told: bounds in rows follow from the size of a message. */
-function producerOptions([sender, receiver]: readonly Host[], load: Load): ProducerOptions {
+function producerOptions([sender, ...receivers]: readonly Host[], load: Load): ProducerOptions {
   const { bytes, kind, seconds } = load;
   const rowsPerTransaction = Math.max(
     1,
@@ -93,8 +99,10 @@ function producerOptions([sender, receiver]: readonly Host[], load: Load): Produ
     Math.max(rowsPerTransaction, Math.min(rows, Math.floor(bytesMax / bytes)));
   return {
     database: sender.database,
-    address: load.protocol === "session" ? receiver.name : LOOPBACK,
-    port: receiver.port,
+    destinations: receivers.map(({ name, port }) => ({
+      address: load.protocol === "session" ? name : LOOPBACK,
+      port,
+    })),
     bytes,
     rowsPerTransaction,
     backlogRows: within(BACKLOG_ROWS, BACKLOG_BYTES),
@@ -106,26 +114,26 @@ function producerOptions([sender, receiver]: readonly Host[], load: Load): Produ
 }
 
 async function produce(hosts: readonly Host[], load: Load) {
-  const [sender, receiver] = hosts;
+  const [sender, ...receivers] = hosts;
   const options = producerOptions(hosts, load);
-  const before = new Map<string, ThreadTimes>();
+  const before = new Map<number, ThreadTimes>();
   const spent = new Map<string, number>();
   let rssMb: readonly number[] = [];
   let datagrams = 0;
   const processes = (producerPid: number): readonly (readonly [string, number])[] => [
     ["producer", producerPid],
     ["sender", sender.pid],
-    ["receiver", receiver.pid],
+    ...receivers.map(({ pid }) => ["receiver", pid] as const),
   ];
   const produced = await runChild<ProducerOptions, Produced>(PRODUCER, options, {
     onStart: (producerPid) => {
       datagrams = -datagramsSent();
-      for (const [name, pid] of processes(producerPid)) before.set(name, threadTimes(pid));
+      for (const [, pid] of processes(producerPid)) before.set(pid, threadTimes(pid));
     },
     onFinish: (producerPid) => {
       datagrams += datagramsSent();
       for (const [name, pid] of processes(producerPid)) {
-        const all = spentByName(before.get(name) ?? new Map(), threadTimes(pid));
+        const all = spentByName(before.get(pid) ?? new Map(), threadTimes(pid));
         for (const [thread, us] of all) {
           const label = `${name} ${threadLabel(name, thread)}`;
           spent.set(label, (spent.get(label) ?? 0) + us);

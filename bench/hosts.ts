@@ -68,17 +68,23 @@ export class Host {
   }
 }
 
-/**
- * Starts a daemon for each name, with `flags` besides, gives them to `work`, and stops them whatever it
- * does.
- */
+export interface HostOptions {
+  /** Default classic. */
+  readonly protocol?: Protocol;
+  /** More flags of each daemon. */
+  readonly flags?: readonly string[];
+  /** Called with the path of each database before its daemon starts. */
+  readonly prepare?: (database: string) => void;
+}
+
+/** Starts a daemon for each name, gives them to `work`, and stops them whatever it does. */
 export async function withHosts<T>(
   folder: string,
   names: readonly string[],
   work: (hosts: readonly Host[]) => Promise<T>,
-  protocol: Protocol = "classic",
-  flags: readonly string[] = [],
+  options: HostOptions = {},
 ): Promise<T> {
+  const { protocol = "classic", flags = [], prepare } = options;
   const secret = randomBytes(32).toString("hex");
   const members: Member[] = [];
   for (const name of names) {
@@ -94,6 +100,7 @@ export async function withHosts<T>(
         protocol === "session" ? { SECUREDGRAM_CONFIG: CONFIG } : { SECUREDGRAM_SECRET: secret };
       const host = new Host(name, directory, port, environment, flags);
       hosts.push(host);
+      prepare?.(host.database);
       await host.start();
     }
     const result = await work(hosts);

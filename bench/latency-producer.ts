@@ -6,6 +6,7 @@ import { ringDoorbell } from "../src/client/doorbell.js";
 import { nap, writeTransaction } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";
+import { WORKED } from "../src/shared/store/schema.js";
 import { optionsOf, tell } from "./child.js";
 import { message } from "./payload.js";
 import type { ProducerKind } from "./producer.js";
@@ -16,6 +17,11 @@ export interface LatencyOptions {
   readonly port: number;
   readonly bytes: number;
   readonly kind: ProducerKind;
+  /**
+   * Rows whose time has come share a transaction, so many at most. With more than one, a row counts as
+   * acknowledged once all before it are.
+   */
+  readonly rowsPerTransactionMax: number;
   readonly perSecond: number;
   readonly warmUpSeconds: number;
   readonly seconds: number;
@@ -43,6 +49,7 @@ class LatencyProducer {
   readonly #insert: Statement;
   readonly #version: Statement;
   readonly #acknowledged: Statement;
+  readonly #oldest: Statement;
   readonly #waiting = new Map<number, number>();
   #versionSeen: unknown;
   readonly insertedMs: number[] = [];
@@ -62,18 +69,32 @@ class LatencyProducer {
         "SELECT id FROM outbound_messages WHERE id >= ? AND id <= ? AND state = 'acknowledged'",
       )
       .pluck();
+    this.#oldest = this.#db
+      .prepare(
+        `SELECT id FROM outbound_messages INDEXED BY outbound_work
+         WHERE dst_addr = ? AND dst_port = ? AND priority = 1
+           AND ${WORKED} AND not_before IS NULL
+         ORDER BY id LIMIT 1`,
+      )
+      .pluck();
     this.#versionSeen = this.#version.get();
   }
 
   /** Inserts at each of the times (ms from now, rising), then waits for what is left. */
   run(times: readonly number[]): void {
+    const { rowsPerTransactionMax } = this.#options;
     const startedAt = performance.now();
     let lookedAt = startedAt;
     for (let next = 0; next < times.length || this.#waiting.size > 0; ) {
       const due = next < times.length ? startedAt + times[next] : Number.POSITIVE_INFINITY;
       if (performance.now() >= due) {
-        this.#insertOne(due);
-        next += 1;
+        const dues = [due];
+        for (next += 1; next < times.length && dues.length < rowsPerTransactionMax; next++) {
+          const also = startedAt + times[next];
+          if (performance.now() < also) break;
+          dues.push(also);
+        }
+        this.#insertAll(dues);
         this.#look();
         lookedAt = performance.now();
         continue;
@@ -95,18 +116,27 @@ class LatencyProducer {
     this.looksMs.length = 0;
   }
 
-  #insertOne(due: number): void {
+  #insertAll(dues: readonly number[]): void {
     const { kind, bytes, address, port, database } = this.#options;
-    const { hex, text } = message(this.#n++, bytes);
     const named = kind !== "foreign without id";
-    const payload = named ? text : `{"n":${this.#n},"text":"${"x".repeat(bytes - 30)}"}`;
-    const row = writeTransaction(
+    const drafts = dues.map(() => {
+      const { hex, text } = message(this.#n++, bytes);
+      const anonymous = `{"n":${this.#n},"text":"${"x".repeat(bytes - 30)}"}`;
+      return named ? { id: hex, payload: text } : { id: null, payload: anonymous };
+    });
+    const rows = writeTransaction(
       this.#db,
-      () => this.#insert.run(named ? hex : null, address, port, payload).lastInsertRowid,
+      () =>
+        drafts.map(({ id, payload }) =>
+          Number(this.#insert.run(id, address, port, payload).lastInsertRowid),
+        ),
       { deadlineMs: LOCK_DEADLINE_MS },
     );
-    this.insertedMs.push(performance.now() - due);
-    this.#waiting.set(Number(row), due);
+    const now = performance.now();
+    for (const [i, row] of rows.entries()) {
+      this.insertedMs.push(now - dues[i]);
+      this.#waiting.set(row, dues[i]);
+    }
     if (kind === "client") ringDoorbell(database);
   }
 
@@ -116,12 +146,26 @@ class LatencyProducer {
     const version = this.#version.get();
     if (version === this.#versionSeen) return;
     this.#versionSeen = version;
+    if (this.#options.rowsPerTransactionMax > 1) return this.#lookAtOldest();
     const rows = [...this.#waiting.keys()];
     const done = this.#acknowledged.all(rows[0], rows[rows.length - 1]) as number[];
     const now = performance.now();
     for (const row of done) {
       const due = this.#waiting.get(row);
       if (due === undefined) continue;
+      this.#waiting.delete(row);
+      this.acknowledgedMs.push(now - due);
+    }
+  }
+
+  /** One look-up, however many wait: rows are acknowledged nearly in their order. */
+  #lookAtOldest(): void {
+    const { address, port } = this.#options;
+    const oldest =
+      (this.#oldest.get(address, port) as number | undefined) ?? Number.POSITIVE_INFINITY;
+    const now = performance.now();
+    for (const [row, due] of this.#waiting) {
+      if (row >= oldest) return;
       this.#waiting.delete(row);
       this.acknowledgedMs.push(now - due);
     }

@@ -39,6 +39,7 @@ export const suite: Suite = {
           address: LOOPBACK,
           port: receiver.port,
           bytes: BYTES,
+          rowsPerTransactionMax: 1,
           warmUpSeconds: WARM_UP_SECONDS,
           seconds,
         };

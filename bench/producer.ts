@@ -4,7 +4,7 @@
 // rate is a steady one.
 
 import type { Draft } from "../src/client/drafts.js";
-import { Outbox } from "../src/client/outbox.js";
+import { type Destination, Outbox } from "../src/client/outbox.js";
 import { nap, writeTransaction } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";
@@ -17,8 +17,8 @@ export type ProducerKind = "client" | "foreign" | "foreign without id";
 
 export interface ProducerOptions {
   readonly database: string;
-  readonly address: string;
-  readonly port: number;
+  /** Where transactions go in turn. */
+  readonly destinations: readonly Destination[];
   readonly bytes: number;
   readonly rowsPerTransaction: number;
   readonly backlogRows: number;
@@ -63,6 +63,7 @@ class Producer {
   readonly #oldest: Statement;
   readonly #insert: Statement;
   #n = 0;
+  #turn = 0;
   #firstRow = 0;
   #lastRow = 0;
   /** Rows that may be inserted before it must be looked again. */
@@ -116,7 +117,8 @@ class Producer {
   }
 
   #enqueue(drafts: readonly Draft[]): void {
-    const { address, port, kind } = this.#options;
+    const { destinations, kind } = this.#options;
+    const { address, port } = destinations[this.#turn++ % destinations.length];
     if (kind === "client") {
       const rowIds = this.#outbox.enqueue({ address, port }, TERMS, drafts);
       this.#lastRow = rowIds[rowIds.length - 1];
@@ -132,14 +134,23 @@ class Producer {
     if (this.#firstRow === 0) this.#firstRow = this.#lastRow - drafts.length + 1;
   }
 
+  #oldestRow(): number | undefined {
+    let oldest: number | undefined;
+    for (const { address, port } of this.#options.destinations) {
+      const row = this.#oldest.get(address, port) as number | undefined;
+      if (row !== undefined && (oldest === undefined || row < oldest)) oldest = row;
+    }
+    return oldest;
+  }
+
   /** Naps until there is room for a transaction in the backlog; returns the ms that it took. */
   waitForRoom(): number {
-    const { address, port, backlogRows, rowsPerTransaction } = this.#options;
+    const { backlogRows, rowsPerTransaction } = this.#options;
     this.#room -= rowsPerTransaction;
     if (this.#room >= rowsPerTransaction) return 0;
     const startedAt = performance.now();
     for (;;) {
-      const oldest = this.#oldest.get(address, port) as number | undefined;
+      const oldest = this.#oldestRow();
       this.#room = backlogRows - (oldest === undefined ? 0 : this.#lastRow - oldest + 1);
       const tookMs = performance.now() - startedAt;
       if (this.#room >= rowsPerTransaction) return tookMs;
@@ -150,11 +161,10 @@ class Producer {
 
   /** Naps until every row is acknowledged. */
   waitForAll(): void {
-    const { address, port } = this.#options;
     let movedAt = performance.now();
     let before = -1;
     for (;;) {
-      const oldest = this.#oldest.get(address, port) as number | undefined;
+      const oldest = this.#oldestRow();
       if (oldest === undefined) return;
       const now = performance.now();
       if (oldest !== before) movedAt = now;

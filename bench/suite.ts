@@ -59,6 +59,8 @@ export interface BenchContext {
   readonly seconds: number | undefined;
   /** Interleaved rounds; undefined leaves it to the suite. */
   readonly rounds: number | undefined;
+  /** Rows that lie in a large database; undefined leaves it to the suite. */
+  readonly rows: number | undefined;
   /** What daemons speak with each other, in suites that can be told. */
   readonly protocol: Protocol;
   /** Progress for a person. */

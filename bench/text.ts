@@ -13,7 +13,8 @@ export const number = (value: number, digits: number = DIGITS_DEFAULT): string =
       })
     : "-";
 
-const shown = (cell: Cell | undefined, column: Column): string =>
+/** A cell as a table shows it. JSON has no NaN: null stands for it in results that were read. */
+export const shown = (cell: Cell | null | undefined, column: Column): string =>
   typeof cell === "number" ? number(cell, column.digits) : (cell ?? "");
 
 /** A table with its title, one line a row. Text stands left, numbers right. */
@@ -32,7 +33,8 @@ export function tableText({ title, columns, rows }: Table): string {
   return [title, line(columns.map((column) => column.label)), rule, ...cells.map(line)].join("\n");
 }
 
-function targetText(target: Target): string {
+/** One line: the verdict first. */
+export function targetText(target: Target): string {
   const { what, wanted, measured, unit } = target;
   const bound =
     "atMost" in wanted ? `<= ${wanted.atMost}` : `>= ${wanted.atLeast.toLocaleString("en-US")}`;

@@ -235,7 +235,7 @@ export class Sessions {
     const dropped = this.layer.handleOpened(now, wallNs, packet, this.#sinks);
     if (dropped !== undefined) this.#counters.drops[dropped] += 1;
     else this.#counters.of.packets_opened += 1;
-    this.#counters.of.reassembly_bytes_peak = this.layer.reassemblyBytesPeak;
+    this.#counters.of.reassembly_bytes_peak = this.layer.reassembly.peak;
   }
 
   #handshake(

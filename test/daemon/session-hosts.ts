@@ -148,6 +148,7 @@ export class SessionPair {
 
 export interface PeerTable {
   readonly name: string;
+  /** "": none, it speaks classic. */
   readonly publicKey: string;
   /** Loopback by default. */
   readonly address?: string;
@@ -172,7 +173,8 @@ export function writeConfig(
   file("identity", `${options.identity}\n`);
   const lines = [`identity_file = "identity"`, options.top ?? ""];
   for (const { name, publicKey, address = LOOPBACK, port, secret, more = "" } of options.peers) {
-    lines.push("[[peer]]", `name = "${name}"`, `public_key = "${publicKey}"`);
+    lines.push("[[peer]]", `name = "${name}"`);
+    if (publicKey !== "") lines.push(`public_key = "${publicKey}"`);
     if (port !== 0) lines.push(`address = "${address}:${port}"`);
     if (secret !== "") {
       file(`${name}.secret`, `${secret}\n`);

@@ -1,70 +1,18 @@
 // Real daemons whose session peers, keys and secrets change by reloads while messages are under way.
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { test } from "node:test";
-import { promisify } from "node:util";
-import { CLI, makeSecret, Place, TestDaemon, until } from "./harness.js";
+import { makeSecret, Place, TestDaemon, until } from "./harness.js";
+import {
+  reload,
+  requireOnce,
+  run,
+  runWith,
+  stateOf,
+  texts,
+  untilRotation,
+} from "./session-commands.js";
 import { CONFIG_NAME, makeIdentity, SessionPair, sendAll, writeConfig } from "./session-hosts.js";
-
-interface State {
-  readonly name: string;
-  readonly rotation: string;
-  readonly lastHandshakeAt: string | null;
-}
-
-async function run(daemon: TestDaemon, ...words: readonly string[]): Promise<string> {
-  const flags = ["--config", CONFIG_NAME, "--db", daemon.database];
-  const options = { cwd: daemon.directory };
-  return (await promisify(execFile)(process.execPath, [CLI, ...words, ...flags], options)).stdout;
-}
-
-async function stateOf(daemon: TestDaemon, name: string): Promise<State> {
-  const { peers } = JSON.parse(await run(daemon, "peer", "status", name, "--json")) as {
-    readonly peers: readonly [State];
-  };
-  return peers[0];
-}
-
-async function untilRotation(
-  daemon: TestDaemon,
-  name: string,
-  ...phases: readonly string[]
-): Promise<void> {
-  const end = performance.now() + 30_000;
-  let found = "";
-  while (performance.now() < end) {
-    found = (await stateOf(daemon, name)).rotation;
-    if (phases.includes(found)) return;
-  }
-  throw new Error(`${daemon.name} says ${found} of ${name}, not ${phases.join()}`);
-}
-
-async function reload(daemon: TestDaemon): Promise<void> {
-  const count = () =>
-    daemon.log.filter((line) => /"msg":"(nothing was )?reloaded/.test(line)).length;
-  const before = count();
-  daemon.signal("SIGHUP");
-  await until(() => count() > before, `${daemon.name} to reload`);
-  assert.ok(!daemon.log.at(-1)?.includes("nothing was reloaded"), daemon.log.at(-1));
-}
-
-const texts = (from: number, count: number): readonly { readonly payload: string }[] =>
-  Array.from({ length: count }, (_, n) => ({ payload: `{"n":${from + n}}` }));
-
-/** Each host has every text once; classic writes the id into a row before it leaves. */
-function requireOnce(hosts: readonly TestDaemon[], count: number): void {
-  for (const host of hosts) {
-    const stored = host
-      .inbound()
-      .map(({ payload }) => (JSON.parse(payload.toString()) as { readonly n: number }).n);
-    const sent = Array.from({ length: count }, (_, n) => n);
-    assert.deepEqual(
-      stored.toSorted((a, b) => a - b),
-      sent,
-    );
-  }
-}
 
 test("the secret of a pair changes by the commands, under traffic, and no message is lost", async (t) => {
   const pair = await (await SessionPair.make(new Place(t))).start();
@@ -82,13 +30,7 @@ test("the secret of a pair changes by the commands, under traffic, and no messag
   send(50);
   await reload(alice);
   await untilRotation(alice, "bob", "installed");
-  const installed = promisify(execFile)(
-    process.execPath,
-    [CLI, "peer", "rotate", "alice", "--install", "-", "--config", CONFIG_NAME],
-    { cwd: bob.directory },
-  );
-  installed.child.stdin?.end(`${secret}\n`);
-  await installed;
+  await runWith(bob, `${secret}\n`, "peer", "rotate", "alice", "--install", "-");
   send(50);
   await reload(bob);
   await untilRotation(alice, "bob", "confirmed");

@@ -76,10 +76,10 @@ export class Negotiation {
     this.rekeys.begin(now, session, this.keys.nextRole(), sink);
   }
 
-  /** A session is confirmed. */
-  sessionUp(): void {
+  /** A session with this boot of the peer is confirmed. */
+  sessionUp(boot: Uint8Array): void {
     this.handshakes.done();
-    this.keys.answered();
+    this.keys.answered(boot);
   }
 
   /** Nothing that was begun goes on; results that still come are dropped. */

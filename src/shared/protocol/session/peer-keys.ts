@@ -28,8 +28,9 @@ export class PeerKeys {
   #committed: RotationState | undefined;
   #ordered: RotationState | undefined;
   #ids: readonly RingKey[] = [];
-  /** Ids of the keys that the peer named in this session. */
+  /** Ids of the keys that the peer named last, in this run of it. */
   #named: Uint8Array[] = [];
+  #boot: Uint8Array | undefined;
   /** Attempts since the last session. */
   #turn = 0;
 
@@ -72,9 +73,16 @@ export class PeerKeys {
   get anew(): boolean {
     return this.#turn > 0 && this.#turn % sealingOrder(this.#state).length === 0;
   }
-  /** An attempt was answered: the next one begins with the best key again. */
-  answered(): void {
+  /**
+   * A session with this boot of the peer is confirmed: the next attempt begins with the best key again.
+   * Of two sessions at once KEYS may have come in the other one, so what was named stays; unless the
+   * peer was started anew, and may have given up a key meanwhile.
+   */
+  answered(boot: Uint8Array): void {
     this.#turn = 0;
+    const before = this.#boot;
+    if (before?.every((byte, i) => byte === boot[i]) === true) return;
+    this.#boot = boot;
     this.#named = [];
   }
 

@@ -53,6 +53,7 @@ export interface PeerStamps extends StampOrder {
 
 export class SessionLayer {
   readonly outgoing = new Outgoing();
+  readonly reassembly = new ReassemblyBudget();
   /** 8 bytes, drawn at this start. */
   readonly boot = new Uint8Array(BOOT_ID_BYTES);
   readonly #events: LayerEvents;
@@ -79,17 +80,12 @@ export class SessionLayer {
       ids: this.#ids,
       outgoing: this.outgoing,
       settlements: options.settlements,
-      budget: new ReassemblyBudget(),
+      budget: this.reassembly,
       gateBudget: gateBudget(),
       random,
       uniform: options.uniform,
     };
     this.configure(options.now, 0, options.ownPublicKey, options.peers);
-  }
-
-  /** The most that partial messages of all peers held at once, bytes. */
-  get reassemblyBytesPeak(): number {
-    return this.#shared.budget.peak;
   }
 
   /**

@@ -394,7 +394,7 @@ export class SessionPeer {
     this.receiver.configure(this.#promised);
     this.receiver.sessionUp(boot, session.fresh);
     this.control.sessionUp();
-    this.negotiation.sessionUp();
+    this.negotiation.sessionUp(boot);
     this.announcements.sessionUp(now);
     this.#stirred = true;
     this.#events.onConfirmed(this.index);

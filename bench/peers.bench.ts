@@ -1,0 +1,136 @@
+// SecureDGram and what is installed of the systems that people would take instead: the same messages
+// between two processes on this machine, rounds in turn, and how many times as fast ours is.
+
+import { availableParallelism } from "node:os";
+import { inFolder } from "./children.js";
+import { fileSystemOf } from "./machine.js";
+import { PEERS_VARIABLE } from "./peer-client.js";
+import { type PeerRound, type System, systems } from "./peers.js";
+import { BATCH_MESSAGES, BYTES, UNDER_WAY_MESSAGES } from "./peers-workload.js";
+import { interleaved, median, spread } from "./statistics.js";
+import type { BenchContext, Report, Suite } from "./suite.js";
+
+const ROUNDS = 5;
+const SECONDS = 10;
+const RATIO_MIN = 4;
+/** Systems whose figure ours is to beat by RATIO_MIN. */
+const TO_BEAT = ["NATS JetStream", "mosquitto, QoS 1"];
+
+export const suite: Suite = {
+  title: "peers: 200 B messages from process to process, beside other systems, rounds in turn",
+  run: measureAll,
+};
+
+async function measureAll(context: BenchContext): Promise<Report> {
+  const { say, seconds = SECONDS, rounds = ROUNDS } = context;
+  const all = systems();
+  for (const { name, found } of all) {
+    if ("missing" in found) say(`${name} is not measured: there is no ${found.missing}`);
+  }
+  const present = all.filter(({ found }) => "versions" in found);
+  let fileSystem = "unknown";
+  const results = await interleaved(present, rounds, (system, round) =>
+    inFolder(async (folder) => {
+      fileSystem = fileSystemOf(folder);
+      const result = await system.measure(folder, seconds);
+      say(`round ${round + 1} of ${rounds}: ${system.name} ${Math.round(rateOf(result))}/s`);
+      return result;
+    }),
+  );
+  return reportOf(all, present, results, { seconds, rounds, fileSystem });
+}
+
+const rateOf = ({ messages, seconds }: PeerRound): number => messages / seconds;
+
+/** How many times as fast the first system is, round by round. */
+function ratiosOf(
+  present: readonly System[],
+  results: readonly (readonly PeerRound[])[],
+): readonly (readonly number[])[] {
+  return present.map((_, i) => results[i].map((round, n) => rateOf(results[0][n]) / rateOf(round)));
+}
+
+function reportOf(
+  all: readonly System[],
+  present: readonly System[],
+  results: readonly (readonly PeerRound[])[],
+  settings: {
+    readonly seconds: number;
+    readonly rounds: number;
+    readonly fileSystem: string;
+  },
+): Report {
+  const ratios = ratiosOf(present, results);
+  const rows = present.map(({ name, promise }, i) => ({
+    name,
+    perSecond: median(results[i].map(rateOf)),
+    rounds: spread(results[i].map(rateOf), 0),
+    ratio: median(ratios[i]),
+    ratios: spread(ratios[i], 2),
+    cpuUs: median(results[i].map(({ cpuUs }) => cpuUs)),
+    again: results[i].reduce((sum, { again }) => sum + again, 0),
+    promise,
+  }));
+  return {
+    settings: {
+      payload: `${BYTES} B`,
+      batches: BATCH_MESSAGES,
+      "s of sending": settings.seconds,
+      rounds: settings.rounds,
+      cores: availableParallelism(),
+      "file system": settings.fileSystem,
+    },
+    tables: [
+      {
+        title: "First message sent to last one acknowledged, medians",
+        columns: [
+          { key: "name", label: "system" },
+          { key: "perSecond", label: "messages/s", digits: 0 },
+          { key: "rounds", label: "rounds" },
+          { key: "ratio", label: "SecureDGram is x times it" },
+          { key: "ratios", label: "rounds" },
+          { key: "cpuUs", label: "CPU us/message", digits: 1 },
+          { key: "again", label: "came twice", digits: 0 },
+          { key: "promise", label: "what acknowledged means" },
+        ],
+        rows,
+      },
+      {
+        title: "Systems",
+        columns: [
+          { key: "name", label: "system" },
+          { key: "found", label: "found" },
+        ],
+        rows: all.map(({ name, found }) => ({
+          name,
+          found: "versions" in found ? found.versions : `NOT MEASURED: no ${found.missing}`,
+        })),
+      },
+    ],
+    chart: {
+      title: "200 B messages from process to process",
+      axis: "messages a second",
+      scale: "linear",
+      series: ["messages/s"],
+      groups: rows.map(({ name, perSecond }) => ({ label: name, values: [perSecond] })),
+    },
+    targets: rows
+      .filter(({ name }) => TO_BEAT.includes(name))
+      .map(({ name, ratio }) => ({
+        what: `SecureDGram against ${name}, median of the rounds' ratios`,
+        wanted: { atLeast: RATIO_MIN },
+        measured: ratio,
+        unit: "x",
+      })),
+    notes: [
+      "every system in the same run, each round with fresh processes, files and keys, one after the other",
+      "SecureDGram: sessions, synchronous FULL, two daemons; `consumed` has a program at the receiver besides, that " +
+        "takes each message through the client library and marks it as done; rows are inserted for 3 s at most",
+      "NATS and mosquitto: TLS with a certificate of this run, one server, a producer and a consumer in Node; the clock " +
+        "stops when all is acknowledged to the producer and the consumer has and acknowledges the last one",
+      `of theirs, ${UNDER_WAY_MESSAGES} messages are under way; of ours, 32,768 rows wait at most`,
+      "every message is counted by its number at its consumer; one that is missing fails the suite",
+      `packages of the clients are taken from the folder that ${PEERS_VARIABLE} names`,
+    ],
+  };
+}
