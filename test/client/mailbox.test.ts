@@ -338,10 +338,10 @@ test("a user who may not use the file is told so in one sentence", (t) => {
   const isRoot = process.getuid?.() === 0;
   if (!isRoot) chmodSync(path, 0);
   const entry = fileURLToPath(new URL("./ends.js", import.meta.url));
-  const other = isRoot ? { uid: 65_534, gid: 65_534 } : {};
+  const user = isRoot ? ["65534"] : [];
 
-  const line = [entry, path, "close"];
-  const { stdout } = spawnSync(process.execPath, line, { ...other, cwd: folder, encoding: "utf8" });
+  const line = [entry, path, "close", ...user];
+  const { stdout } = spawnSync(process.execPath, line, { cwd: folder, encoding: "utf8" });
 
   assert.match(stdout, /^ERR_(PERMISSION|FILE_MODE) [^\n]+\n$/);
 });
