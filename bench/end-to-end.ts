@@ -28,6 +28,8 @@ export interface Load {
   readonly seconds: number;
   /** Daemons that get a transaction in turn; default 1. */
   readonly receivers?: number;
+  /** Addresses of the one receiver that get a transaction in turn, classic; default 1. */
+  readonly addresses?: number;
   /** More flags of both daemons. */
   readonly flags?: readonly string[];
   /** Rows that lie in the tables of both sides before the daemons start; default 0. */
@@ -99,10 +101,7 @@ function producerOptions([sender, ...receivers]: readonly Host[], load: Load): P
     Math.max(rowsPerTransaction, Math.min(rows, Math.floor(bytesMax / bytes)));
   return {
     database: sender.database,
-    destinations: receivers.map(({ name, port }) => ({
-      address: load.protocol === "session" ? name : LOOPBACK,
-      port,
-    })),
+    destinations: destinationsOf(receivers, load),
     bytes,
     rowsPerTransaction,
     backlogRows: within(BACKLOG_ROWS, BACKLOG_BYTES),
@@ -111,6 +110,19 @@ function producerOptions([sender, ...receivers]: readonly Host[], load: Load): P
     kind,
     endMark: load.endMark ?? false,
   };
+}
+
+/** Every address of 127.0.0.0/8 is this host. */
+function destinationsOf(
+  receivers: readonly Host[],
+  { protocol, addresses = 1 }: Load,
+): ProducerOptions["destinations"] {
+  if (protocol === "session") return receivers.map(({ name, port }) => ({ address: name, port }));
+  const { port } = receivers[0];
+  return Array.from({ length: addresses }, (_, i) => ({
+    address: i === 0 ? LOOPBACK : `127.1.${i >> 8}.${i & 255}`,
+    port,
+  }));
 }
 
 async function produce(hosts: readonly Host[], load: Load) {

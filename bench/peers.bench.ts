@@ -8,13 +8,26 @@ import { PEERS_VARIABLE } from "./peer-client.js";
 import { type PeerRound, type System, systems } from "./peers.js";
 import { BATCH_MESSAGES, BYTES, UNDER_WAY_MESSAGES } from "./peers-workload.js";
 import { interleaved, median, spread } from "./statistics.js";
-import type { BenchContext, Report, Suite } from "./suite.js";
+import type { BenchContext, Report, Suite, Table } from "./suite.js";
 
 const ROUNDS = 5;
 const SECONDS = 10;
 const RATIO_MIN = 4;
 /** Systems whose figure ours is to beat by RATIO_MIN. */
 const TO_BEAT = ["NATS JetStream", "mosquitto, QoS 1"];
+
+/** How it was measured. */
+const NOTES: readonly string[] = [
+  "every system in the same run, each round with fresh processes, files and keys, one after the other",
+  "SecureDGram: sessions, synchronous FULL, two daemons; `consumed` has a program at the receiver besides, that " +
+    "takes each message through the client library and marks it as done; rows are inserted for 3 s at most",
+  "NATS and mosquitto: TLS with a certificate of this run, one server, a producer and a consumer in Node; the clock " +
+    "stops when all is acknowledged to the producer and the consumer has and acknowledges the last one",
+  `of theirs, ${UNDER_WAY_MESSAGES} messages are under way; of ours, 32,768 rows wait at most`,
+  "a message that is missing fails the suite: consumers count each by its number, and of ours both tables are compared " +
+    "row by row",
+  `packages of the clients are taken from the folder that ${PEERS_VARIABLE} names`,
+];
 
 export const suite: Suite = {
   title: "peers: 200 B messages from process to process, beside other systems, rounds in turn",
@@ -95,17 +108,7 @@ function reportOf(
         ],
         rows,
       },
-      {
-        title: "Systems",
-        columns: [
-          { key: "name", label: "system" },
-          { key: "found", label: "found" },
-        ],
-        rows: all.map(({ name, found }) => ({
-          name,
-          found: "versions" in found ? found.versions : `NOT MEASURED: no ${found.missing}`,
-        })),
-      },
+      systemsTable(all),
     ],
     chart: {
       title: "200 B messages from process to process",
@@ -122,15 +125,18 @@ function reportOf(
         measured: ratio,
         unit: "x",
       })),
-    notes: [
-      "every system in the same run, each round with fresh processes, files and keys, one after the other",
-      "SecureDGram: sessions, synchronous FULL, two daemons; `consumed` has a program at the receiver besides, that " +
-        "takes each message through the client library and marks it as done; rows are inserted for 3 s at most",
-      "NATS and mosquitto: TLS with a certificate of this run, one server, a producer and a consumer in Node; the clock " +
-        "stops when all is acknowledged to the producer and the consumer has and acknowledges the last one",
-      `of theirs, ${UNDER_WAY_MESSAGES} messages are under way; of ours, 32,768 rows wait at most`,
-      "every message is counted by its number at its consumer; one that is missing fails the suite",
-      `packages of the clients are taken from the folder that ${PEERS_VARIABLE} names`,
-    ],
+    notes: NOTES,
   };
 }
+
+const systemsTable = (all: readonly System[]): Table => ({
+  title: "Systems",
+  columns: [
+    { key: "name", label: "system" },
+    { key: "found", label: "found" },
+  ],
+  rows: all.map(({ name, found }) => ({
+    name,
+    found: "versions" in found ? found.versions : `NOT MEASURED: no ${found.missing}`,
+  })),
+});

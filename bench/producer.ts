@@ -62,6 +62,8 @@ class Producer {
   readonly #outbox: Outbox;
   readonly #oldest: Statement;
   readonly #insert: Statement;
+  /** Transactions of which rows may wait, the oldest first. */
+  readonly #underWay: { readonly to: Destination; readonly lastRow: number }[] = [];
   #n = 0;
   #turn = 0;
   #firstRow = 0;
@@ -118,7 +120,8 @@ class Producer {
 
   #enqueue(drafts: readonly Draft[]): void {
     const { destinations, kind } = this.#options;
-    const { address, port } = destinations[this.#turn++ % destinations.length];
+    const to = destinations[this.#turn++ % destinations.length];
+    const { address, port } = to;
     if (kind === "client") {
       const rowIds = this.#outbox.enqueue({ address, port }, TERMS, drafts);
       this.#lastRow = rowIds[rowIds.length - 1];
@@ -131,16 +134,19 @@ class Producer {
       };
       writeTransaction(this.#db, insertAll, { deadlineMs: LOCK_DEADLINE_MS });
     }
+    this.#underWay.push({ to, lastRow: this.#lastRow });
     if (this.#firstRow === 0) this.#firstRow = this.#lastRow - drafts.length + 1;
   }
 
+  /** The oldest row that waits; one look-up, however many destinations there are. */
   #oldestRow(): number | undefined {
-    let oldest: number | undefined;
-    for (const { address, port } of this.#options.destinations) {
-      const row = this.#oldest.get(address, port) as number | undefined;
-      if (row !== undefined && (oldest === undefined || row < oldest)) oldest = row;
+    for (let sent = this.#underWay[0]; sent !== undefined; sent = this.#underWay[0]) {
+      const { address, port } = sent.to;
+      const oldest = this.#oldest.get(address, port) as number | undefined;
+      if (oldest !== undefined && oldest <= sent.lastRow) return oldest;
+      this.#underWay.shift();
     }
-    return oldest;
+    return undefined;
   }
 
   /** Naps until there is room for a transaction in the backlog; returns the ms that it took. */

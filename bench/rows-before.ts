@@ -28,7 +28,7 @@ export function fillBefore(path: string, rows: number): void {
       `${numbers} INSERT INTO inbound_messages(message_id, src_addr, src_port, crypto_timestamp,
          peer, payload, digest, read_count, received_at, updated_at, state)
        SELECT :head || printf('%012x', i), '192.0.2.7', 7777, :now, :peer, :payload, zeroblob(32), 1,
-         :now, :now, 'acked' FROM n`,
+         :now, :now, 'ack_sent' FROM n`,
     );
     const now = new Date().toISOString().slice(0, -1);
     for (let from = 1; from <= rows; from += ROWS_A_TRANSACTION) {

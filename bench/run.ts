@@ -37,6 +37,7 @@ const SUITES: readonly Entry[] = [
   { name: "workers", load: async () => (await import("./whole.js")).workers },
   { name: "sockets", load: async () => (await import("./whole.js")).sockets },
   { name: "fanout", load: async () => (await import("./whole.js")).fanout },
+  { name: "addresses", load: async () => (await import("./whole.js")).addresses },
   {
     name: "database",
     load: async () => (await import("./whole.js")).database,

@@ -1,12 +1,17 @@
 // The suites of whole loads: each varies one thing.
 
+import { freemem } from "node:os";
 import { loadLibc } from "../src/main/socket/libc.js";
 import { loadSuite } from "./load-suite.js";
 
 const KIB = 1_024;
 const SIZES_BYTES = [64, 200, 1_000, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, 1_024 * KIB];
 const WORKERS = [0, 1, 2, 3, 4];
-const RECEIVERS = [1, 4, 16];
+const RECEIVERS = [1, 4, 16, 64];
+/** Of a daemon that works, and room beside it. */
+const DAEMON_BYTES = 200 * KIB * KIB;
+const ADDRESSES = [1, 10, 100, 1_000];
+const SHARE_OF_ONE_MIN = 0.9;
 const ROWS_BEFORE = 10_000_000;
 const SHARE_OF_EMPTY_MIN = 0.85;
 const SMALL_TRANSACTION_PER_SECOND = 60_000;
@@ -83,10 +88,38 @@ export const sockets = loadSuite({
 export const fanout = loadSuite({
   title: "fanout: one sender, many daemons that receive",
   differs: "peers",
-  cases: () => RECEIVERS.map((receivers) => ({ name: `${receivers}`, load: { receivers } })),
+  rounds: 1,
+  cases: ({ say }) =>
+    RECEIVERS.filter((receivers) => {
+      const fits = receivers * DAEMON_BYTES < freemem();
+      if (!fits) say(`${receivers} are not measured: no memory for so many`);
+      return fits;
+    }).map((receivers) => ({ name: `${receivers}`, load: { receivers } })),
   notes: [
     "each transaction goes to the next peer; every peer is a whole daemon on this machine, so their number is bounded " +
       "by its memory, and what they cost beside the messages counts as well",
+  ],
+});
+
+export const addresses = loadSuite({
+  title: "addresses: one sender, one to a thousand addresses, classic",
+  differs: "addresses",
+  cases: () =>
+    ADDRESSES.map((count) => ({
+      name: count.toLocaleString("en-US"),
+      load: { protocol: "classic", addresses: count, flags: ["--bind", "0.0.0.0"] },
+    })),
+  targets: (perSecond) => [
+    {
+      what: "1,000 addresses against 1",
+      wanted: { atLeast: SHARE_OF_ONE_MIN },
+      measured: (perSecond.get("1,000") ?? Number.NaN) / (perSecond.get("1") ?? Number.NaN),
+      unit: "x",
+    },
+  ],
+  notes: [
+    "each transaction goes to the next address; all are of one daemon, which the sender cannot know: it has a lane, a " +
+      "window and timers for each",
   ],
 });
 

@@ -77,7 +77,7 @@ CREATE TABLE inbound_messages (
 );
 
 -- What was deleted from inbound_messages, so that a late copy is not stored again. Kept until the sender
--- said that the number is settled, or eight days.
+-- said that the number is settled; of classic, and of a run of the sender that has ended, eight days.
 CREATE TABLE tombstones (
   peer TEXT NOT NULL,
   message_id TEXT NOT NULL,
@@ -152,6 +152,10 @@ CREATE INDEX outbound_delayed ON outbound_messages(not_before)
 WHERE not_before IS NOT NULL AND (state = 'pending' OR state = 'sending' OR state = 'sent');
 CREATE INDEX outbound_expiring ON outbound_messages(expires_at)
 WHERE expires_at IS NOT NULL AND (state = 'pending' OR state = 'sending' OR state = 'sent');
+
+-- Rows of a stream go in the order of their ids, whatever their priorities.
+CREATE INDEX outbound_streams ON outbound_messages(dst_addr, dst_port, stream, id)
+WHERE stream IS NOT NULL AND not_before IS NULL AND (state = 'pending' OR state = 'sending' OR state = 'sent');
 
 -- The dedupe rule. A peer with a key of its own: one id, one message. Under the shared secret nobody can
 -- be told apart, so the content belongs to the key.

@@ -1,10 +1,12 @@
 // Messages before they are rows: what the daemon would refuse later is refused here first, for the
 // same reason.
 
+import { isUtf8 } from "node:buffer";
 import { DaemonError } from "../shared/base/errors.js";
 import { prepareOutbound } from "../shared/protocol/classic-body.js";
 import { MESSAGE_ID_BYTES } from "../shared/protocol/constants.js";
 import { messageIdFromHex, messageIdToHex } from "../shared/protocol/message-id.js";
+import { MESSAGE_BYTES_MAX } from "../shared/protocol/session/limits.js";
 
 /** A message that has passed the checks. */
 export interface Draft {
@@ -28,6 +30,25 @@ export function draft(payload: Uint8Array, messageId: string | undefined): Draft
   if (messageId !== undefined) return { payload: text(prepared.payload), messageId };
   if (prepared.changed) return { payload: text(payload), messageId: undefined };
   return { payload: text(payload), messageId: messageIdToHex(prepared.id) };
+}
+
+/**
+ * A message for session peers alone: its payload is any text or any bytes, and goes as it is. Throws
+ * ERR_PAYLOAD when it is too large, or no text although it should be.
+ */
+export function plainDraft(
+  payload: Uint8Array,
+  messageId: string | undefined,
+  kind: "text" | "bytes",
+): Draft {
+  if (messageId !== undefined) requiredId(messageId);
+  if (payload.length > MESSAGE_BYTES_MAX) {
+    const limit = `a message has at most ${MESSAGE_BYTES_MAX}`;
+    throw refusal(`payload is ${payload.length} bytes, and ${limit}; shorten or split it`);
+  }
+  if (kind === "bytes") return { payload, messageId };
+  if (!isUtf8(payload)) throw refusal("payload is not valid UTF-8; send it with --bytes");
+  return { payload: text(payload), messageId };
 }
 
 /** The 12 bytes of an id; throws ERR_MESSAGE_ID when it is none. */

@@ -194,8 +194,9 @@ export class Inbox implements AsyncIterableIterator<IncomingMessage> {
   /** Leases what is there; where nothing is, returns the ms until a lease of somebody else lapses. */
   async #take(): Promise<number | undefined> {
     const { path, leases } = this.#parts;
-    // What was given back holds up its stream only once all can see that.
-    if (this.#rests.size > 0) await this.flush();
+    // What was given back holds up its stream only once all can see that. What is done and not marked is
+    // found again by each search, and a loop that never waits leaves a mark that waits for the lock no turn.
+    if (this.#rests.size > 0 || this.#done.length >= MARKS_MAX) await this.flush();
     const rowsMax = this.#batch - this.#out.size;
     const ours = new Set([...this.#out, ...this.#done, ...this.#gone, ...this.#rests.keys()]);
     const choose = (taken: Taken, rows = rowsMax) =>

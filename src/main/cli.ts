@@ -74,6 +74,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/demo.js")).demoCommand,
   },
   {
+    name: "bench",
+    summary: "measure this machine, advise on crypto workers",
+    load: async () => (await import("./commands/bench.js")).benchCommand,
+  },
+  {
     name: "completion",
     summary: "print a completion script for the shell",
     load: async () => (await import("./commands/completion.js")).completionCommand,

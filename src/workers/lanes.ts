@@ -13,6 +13,8 @@ const DESTINATIONS_MAX = 32_768;
 const LIMITS_MAX = 65_536;
 /** Lanes that had rows lately: looked at first when another process committed. */
 const RECENT_LANES_MAX = 32;
+/** Streams of a destination of which is known how far they were read. */
+const STREAMS_MAX = 4_096;
 /** Ids of a lane to be read out of turn. */
 const MISSED_ROWS_MAX = 1_024;
 /** Lower than any id. */
@@ -51,6 +53,8 @@ export class Destination {
   looks = 0;
   /** By priority class. */
   readonly lanes: readonly Lane[];
+  /** By stream: every row up to this id was handed out, or needs no more. Nothing: is not known. */
+  readonly #streams = new Map<string, number>();
   /** What stands for each of its rows of generation 0 that main answers for. */
   readonly outUnchanged: Out = { destination: this, generation: 0 };
 
@@ -60,6 +64,18 @@ export class Destination {
     this.port = port;
     this.limit = limit;
     this.lanes = Array.from({ length: PRIORITY_CLASSES }, (_, i) => new Lane(this, i));
+  }
+  /** Every row of the stream up to this id was handed out, as far as is known. */
+  passedOf(stream: string): number {
+    return this.#streams.get(stream) ?? BEFORE_FIRST;
+  }
+  passed(stream: string, id: number): void {
+    if (this.#streams.size >= STREAMS_MAX && !this.#streams.has(stream)) this.#streams.clear();
+    this.#streams.set(stream, Math.max(id, this.passedOf(stream)));
+  }
+  /** Rows of its streams lie in the table again. */
+  rewind(): void {
+    this.#streams.clear();
   }
   /** The lane of the highest priority that has work. */
   get next(): Lane | undefined {

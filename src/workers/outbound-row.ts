@@ -45,6 +45,13 @@ const forSessions = (sql: string): string =>
 /** The same for rows that go in sessions: a {@link RawRow}, and what {@link sessionPart} reads. */
 export const SESSION_LANE_ROWS_SQL = forSessions(LANE_ROWS_SQL);
 export const SESSION_ROW_SQL = forSessions(ROW_SQL);
+/**
+ * Rows of one stream, whatever their priorities. Parameters: dst_addr, dst_port, stream, id to start
+ * behind, id to end in front of, rows.
+ */
+export const STREAM_ROWS_SQL = forSessions(`SELECT ${COLUMNS} FROM outbound_messages
+  INDEXED BY outbound_streams WHERE dst_addr = ? AND dst_port = ? AND stream = ?
+    AND stream IS NOT NULL AND id > ? AND id < ? AND ${READY} ORDER BY id LIMIT ? + 0`);
 
 export type RawRow = readonly [
   id: number,
@@ -60,7 +67,7 @@ export type RawRow = readonly [
 ];
 
 /** A row that was read for a session has more. */
-const ROW_COLUMNS = 10;
+export const ROW_COLUMNS = 10;
 const PRIORITY_MAX = 3;
 const COUNT_MAX = 0xffff_ffff;
 const count = (value: unknown): number =>

@@ -10,18 +10,16 @@ import type { Connection, Statement } from "../shared/store/driver.js";
 import { writeFailure } from "../shared/store/sqlite-error.js";
 import { Calendar } from "./calendar.js";
 import { Discovery } from "./discovery.js";
-import { type Destination, isAddressable, type Lane, Lanes } from "./lanes.js";
+import { type Destination, isAddressable, Lanes } from "./lanes.js";
 import { type Answer, append, type Order, recordBytes } from "./lease-answer.js";
-import { type Circumstances, judge, type RawRow } from "./outbound-row.js";
-import { PlainRows } from "./plain-rows.js";
+import { type Attempt, LeaseTurns } from "./lease-turns.js";
+import { type Circumstances, judge } from "./outbound-row.js";
 import { RowReader } from "./row-reader.js";
 import { RowWriter, type Sendable } from "./row-writer.js";
 import type { SessionRoutes } from "./session-row.js";
 
 type Leased = Extract<StoreResult, { kind: "leased" }>;
 
-/** Rows of one destination a turn. */
-const TURN_ROWS_MAX = 64;
 /** Wait for the write lock while leasing, ms. Short: rows that need no write can go meanwhile. */
 const LEASE_DEADLINE_MS = 50;
 /** Rest after the lock was not to be had, or the disk was full, ms. */
@@ -43,20 +41,6 @@ export interface OutboxOptions {
   readonly routes?: SessionRoutes;
 }
 
-/** What an attempt changed, so that it can be undone when its transaction fails. */
-interface Attempt {
-  readonly answer: Answer;
-  readonly circumstances: Circumstances;
-  readonly writing: boolean;
-  readonly staged: { readonly lane: Lane; readonly rowId: number; readonly row: Sendable }[];
-  readonly before: Map<Lane, { readonly cursor: number; readonly missed: readonly number[] }>;
-  rowsLeft: number;
-  bytesLeft: number;
-}
-
-/** What handling a row came to: handled, or not to be handled in this attempt. */
-type Handled = "done" | "needs a write" | "no room";
-
 export class Outbox {
   readonly lanes = new Lanes();
   readonly #db: Connection;
@@ -65,7 +49,7 @@ export class Outbox {
   readonly #calendar: Calendar;
   readonly #discovery: Discovery;
   readonly #rows: RowReader;
-  readonly #plain: PlainRows;
+  readonly #turns: LeaseTurns;
   readonly #where: Statement;
   readonly #dataVersion: Statement;
   #version: unknown;
@@ -99,9 +83,11 @@ export class Outbox {
       delayed: (id, notBefore) => this.#calendar.lookAt(id, notBefore),
     });
     this.#rows = new RowReader(db, options.routes);
-    this.#plain = new PlainRows(db, {
+    this.#turns = new LeaseTurns(db, {
       lanes: this.lanes,
       discovery: this.#discovery,
+      rows: this.#rows,
+      writer: this.#writer,
       routes: options.routes,
     });
     this.#where = db.prepare("SELECT dst_addr, dst_port FROM outbound_messages WHERE id = ?").raw();
@@ -239,6 +225,7 @@ export class Outbox {
 
   /** The row is not main's any more. If it is still work, it is found anew. */
   #takeBack(rowId: number): void {
+    this.lanes.outRows.get(rowId)?.destination.rewind();
     this.lanes.free(rowId, undefined);
     this.#discovery.wantWalk();
     const where = this.#where.get(rowId) as [unknown, unknown] | undefined;
@@ -318,7 +305,7 @@ export class Outbox {
     };
     const firstFits = answer.writer.rows === 0;
     try {
-      const turns = (): void => this.#turns(attempt, firstFits);
+      const turns = (): void => this.#turns.take(attempt, firstFits, this.#recordBytes);
       if (writing) writeTransaction(this.#db, turns, { deadlineMs: LEASE_DEADLINE_MS });
       else turns();
     } catch (thrown) {
@@ -360,86 +347,9 @@ export class Outbox {
     for (const { rowId, row } of attempt.staged) this.lanes.free(rowId, row.generation);
     for (const [lane, { cursor, missed }] of attempt.before) {
       lane.cursor = cursor;
+      lane.destination.rewind();
       for (const id of missed) lane.missed.add(id);
       this.lanes.stir(lane);
     }
-  }
-
-  #turns(attempt: Attempt, firstFits: boolean): void {
-    while (attempt.rowsLeft > 0) {
-      const destination = this.lanes.nextReady;
-      if (destination === undefined) return;
-      this.#discovery.lookAbove(destination);
-      const lane = destination.next;
-      const room = destination.limit - destination.out;
-      const full =
-        lane !== undefined && room > 0 && this.#turn(attempt, lane, room, firstFits) === "no room";
-      this.lanes.turn(destination);
-      if (full) return;
-    }
-  }
-
-  #turn(attempt: Attempt, lane: Lane, room: number, firstFits: boolean): Handled {
-    if (!attempt.before.has(lane)) {
-      attempt.before.set(lane, { cursor: lane.cursor, missed: [...lane.missed] });
-    }
-    const fitting = Math.ceil(attempt.bytesLeft / this.#recordBytes) + 1;
-    const rows = Math.min(TURN_ROWS_MAX, room, attempt.rowsLeft, fitting);
-    if (lane.missed.size > 0) return this.#missedRows(attempt, lane, rows, firstFits);
-    const plainMax = Math.min(room, attempt.rowsLeft, fitting);
-    const plain = attempt.writing ? undefined : this.#plain.take(attempt, lane, plainMax);
-    if (plain !== undefined) return plain;
-    const found = this.#rows.lane(lane, rows);
-    for (const row of found) {
-      const handled = this.#handle(attempt, lane, row, firstFits);
-      if (handled === "needs a write") this.lanes.hold(lane);
-      if (handled !== "done") return handled;
-      lane.cursor = row[0];
-      this.#discovery.passed(row[0]);
-    }
-    if (found.length < rows) lane.dry = true;
-    if (found.length > 0) this.lanes.used(lane);
-    return "done";
-  }
-
-  #missedRows(attempt: Attempt, lane: Lane, rows: number, firstFits: boolean): Handled {
-    const { address, port } = lane.destination;
-    let left = rows;
-    for (const id of lane.missed) {
-      if (left === 0) break;
-      left -= 1;
-      const row = this.#rows.row(id, address, port);
-      const handled = row === undefined ? "done" : this.#handle(attempt, lane, row, firstFits);
-      if (handled === "needs a write") this.lanes.hold(lane);
-      if (handled !== "done") return handled;
-      lane.missed.delete(id);
-    }
-    return "done";
-  }
-
-  #handle(attempt: Attempt, lane: Lane, row: RawRow, firstFits: boolean): Handled {
-    const rowId = row[0];
-    const out = this.lanes.outRows.get(rowId);
-    if (out !== undefined && out.generation === row[5]) return "done";
-    let judged = judge(row, attempt.circumstances);
-    if (!("refused" in judged)) {
-      const bytes = recordBytes(judged.payload);
-      const first = firstFits && attempt.staged.length === 0;
-      if (bytes > attempt.bytesLeft && !first) return "no room";
-      if (judged.writes !== "nothing") {
-        if (!attempt.writing) return "needs a write";
-        judged = this.#writer.write(row, judged, attempt.circumstances);
-      }
-    }
-    if ("refused" in judged) {
-      if (!attempt.writing) return "needs a write";
-      this.#writer.fail(rowId, judged.refused);
-      return "done";
-    }
-    attempt.bytesLeft -= recordBytes(judged.payload);
-    attempt.rowsLeft -= 1;
-    attempt.staged.push({ lane, rowId, row: judged });
-    this.lanes.lend(rowId, { destination: lane.destination, generation: judged.generation });
-    return "done";
   }
 }

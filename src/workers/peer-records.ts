@@ -9,6 +9,9 @@ import type { Connection, Statement } from "../shared/store/driver.js";
 import { timeText } from "../shared/store/text-time.js";
 import { ScopeRename } from "./scope-rename.js";
 
+/** Tombstones younger than this when their boot ends are kept long enough as they are, ms. */
+const YOUNG_MS = 86_400_000;
+
 type KnownPeer = [publicKey: Buffer, name: string | null];
 
 export class PeerRecords {
@@ -28,6 +31,8 @@ export class PeerRecords {
   readonly #confirm: Statement;
   readonly #confirmed: Statement;
   readonly #note: Statement;
+  readonly #bootOf: Statement;
+  readonly #renewTombstones: Statement;
   #names = new Map<string, string>();
   /** What the last configuration asks for and is not done yet. */
   #entries: readonly PeerEntry[] = [];
@@ -45,9 +50,9 @@ export class PeerRecords {
     );
     this.#unname = db.prepare("UPDATE peers SET name = NULL WHERE public_key = ?");
     this.#inherit = db.prepare(
-      `UPDATE peers SET (session_since, rotation) =
+      `UPDATE peers SET (session_since, rotation, boot) =
          (SELECT coalesce(peers.session_since, other.session_since),
-            coalesce(peers.rotation, other.rotation)
+            coalesce(peers.rotation, other.rotation), coalesce(peers.boot, other.boot)
           FROM peers AS other WHERE other.public_key = ?)
        WHERE public_key = ?`,
     );
@@ -88,6 +93,10 @@ export class PeerRecords {
          endpoint = coalesce(?, endpoint),
          handshakes_unanswered = coalesce(?, handshakes_unanswered)
        WHERE public_key = ?`,
+    );
+    this.#bootOf = db.prepare("SELECT boot FROM peers WHERE public_key = ?").pluck();
+    this.#renewTombstones = db.prepare(
+      "UPDATE OR FAIL tombstones SET deleted_at = ? WHERE peer = ? AND boot = ? AND deleted_at < ?",
     );
   }
 
@@ -186,6 +195,7 @@ export class PeerRecords {
       () => {
         for (const note of notes) {
           const at = note.lastHandshakeAt;
+          if (note.boot !== undefined) this.#bootBegins(note.peer, note.boot);
           this.#note.run(
             note.boot === undefined ? null : Buffer.from(note.boot),
             at === undefined ? null : timeText(at),
@@ -202,5 +212,16 @@ export class PeerRecords {
       },
       { deadlineMs },
     );
+  }
+
+  /**
+   * What the boot before had no receipt for comes again in this one: what is kept because of it is kept
+   * for a whole life from now on, see retention.ts.
+   */
+  #bootBegins(peer: string, boot: Uint8Array): void {
+    const before = this.#bootOf.get(Buffer.from(peer, "base64")) as Buffer | null | undefined;
+    if (!(before instanceof Uint8Array) || before.equals(boot)) return;
+    const now = this.#now();
+    this.#renewTombstones.run(timeText(now), peer, before, timeText(now - YOUNG_MS));
   }
 }

@@ -1,6 +1,8 @@
-// Forgets tombstones: after eight days, a day more than a classic message lives, or when a peer has
-// more than a million. Small steps, when nothing else is to do. Ages are of the wall clock: when that
-// steps on by much, what was deleted while it was behind looks old, so all are kept for a life more.
+// Forgets tombstones: of classic after eight days, a day more than a message lives; of sessions eight
+// days after another boot of the sender took over (until then time frees none: their numbers must be
+// settled, see settled-tombstones.ts); of a peer with more than a million, the oldest. Small steps, when
+// nothing else is to do. Ages are of the wall clock: when that steps on by much, what was deleted while
+// it was behind looks old, so all are kept for a life more.
 
 import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
@@ -17,6 +19,10 @@ export const CLOCK_STEP_MS = 86_400_000 / 2;
 /** In `meta`: wall ms until which no tombstone is too old. */
 const KEPT_UNTIL = "tombstones_kept_until";
 
+type Aged = readonly [messageId: string, digest: Buffer, deletedAt: string, boot: Buffer | null];
+/** In front of every tombstone. */
+const FIRST: Aged = ["", Buffer.alloc(0), "", null];
+
 export class Retention {
   readonly #db: Connection;
   readonly #now: () => number;
@@ -25,12 +31,16 @@ export class Retention {
   readonly #report: (sentence: string) => void;
   readonly #tombstonesMax: number;
   readonly #peerAfter: Statement;
-  readonly #old: Statement;
+  readonly #aged: Statement;
+  readonly #removeAged: Statement;
+  readonly #bootOf: Statement;
   readonly #countOf: Statement;
   readonly #count: Statement;
   readonly #setCount: Statement;
   readonly #remove: Statement;
   #peer: string | undefined;
+  /** The last of its old tombstones that this visit has looked at. */
+  #after: Aged = FIRST;
   /** The peer whose tombstones were counted in this visit. */
   #counted: string | undefined;
   #keptUntil: number;
@@ -65,16 +75,25 @@ export class Retention {
     this.#peerAfter = db
       .prepare("SELECT peer FROM tombstones WHERE peer > ? ORDER BY peer LIMIT 1")
       .pluck();
-    this.#old = db
-      .prepare("SELECT 1 FROM tombstones WHERE peer = ? AND deleted_at < ? LIMIT 1")
-      .pluck();
+    this.#aged = db
+      .prepare(
+        `SELECT message_id, digest, deleted_at, boot FROM tombstones INDEXED BY tombstones_age
+         WHERE peer = ? AND deleted_at < ? AND (deleted_at, message_id, digest) > (?, ?, ?)
+         ORDER BY deleted_at, message_id, digest LIMIT ${STEP_ROWS}`,
+      )
+      .raw();
+    this.#removeAged = db.prepare(
+      `DELETE FROM tombstones
+       WHERE peer = ? AND message_id = ? AND digest = ? AND deleted_at = ?`,
+    );
+    this.#bootOf = db.prepare("SELECT boot FROM peers WHERE public_key = ?").pluck();
     this.#countOf = db.prepare("SELECT tombstones FROM inbound_usage WHERE peer = ?").pluck();
     this.#count = db.prepare("SELECT count(*) FROM tombstones WHERE peer = ?").pluck();
     this.#setCount = db.prepare("UPDATE inbound_usage SET tombstones = ? WHERE peer = ?");
     this.#remove = db.prepare(
       `DELETE FROM tombstones WHERE (peer, message_id, digest) IN (
          SELECT peer, message_id, digest FROM tombstones INDEXED BY tombstones_age
-         WHERE peer = ? AND deleted_at < ? ORDER BY deleted_at LIMIT ?)`,
+         WHERE peer = ? ORDER BY deleted_at LIMIT ?)`,
     );
   }
 
@@ -85,18 +104,15 @@ export class Retention {
     const peer = this.#peer;
     if (peer === undefined) return false;
     const before = timeText(this.#now() - TOMBSTONE_LIFE_MS);
-    if (this.#now() >= this.#keptUntil && this.#old.get(peer, before) !== undefined) {
-      this.#forget(peer, before, STEP_ROWS, deadlineMs);
-      return true;
-    }
+    if (this.#now() >= this.#keptUntil && this.#forgetAged(peer, before, deadlineMs)) return true;
     const excess = this.#excess(peer);
     if (excess > 0) {
       const rows = Math.min(excess, STEP_ROWS);
-      const removed = this.#forget(peer, "~", rows, deadlineMs);
+      const removed = this.#forget(peer, rows, deadlineMs);
       if (this.evicted === 0) {
         this.#report(
           `${peer === "" ? "the shared secret" : peer} has more than ${this.#tombstonesMax} ` +
-            "deleted messages within eight days: the oldest are forgotten, and a late copy of " +
+            "deleted messages that may come again: the oldest are forgotten, and a late copy of " +
             "one would be stored again",
         );
       }
@@ -104,6 +120,7 @@ export class Retention {
       return true;
     }
     this.#counted = undefined;
+    this.#after = FIRST;
     this.#peer = this.#peerAfter.get(peer) as string | undefined;
     return this.#peer !== undefined;
   }
@@ -141,11 +158,39 @@ export class Retention {
     return counted - this.#tombstonesMax;
   }
 
-  #forget(peer: string, before: string, rows: number, deadlineMs: number): number {
+  /** Looks at the next old ones, and forgets those that time may free; false: there is none left. */
+  #forgetAged(peer: string, before: string, deadlineMs: number): boolean {
+    const [messageId, digest, deletedAt] = this.#after;
+    const found = this.#aged.all(peer, before, deletedAt, messageId, digest) as Aged[];
+    const last = found.at(-1);
+    if (last === undefined) return false;
+    const boot = this.#bootOf.get(Buffer.from(peer, "base64")) as Buffer | null | undefined;
+    const isOver = ([, , , of]: Aged): boolean =>
+      of === null || (boot instanceof Uint8Array && !boot.equals(of));
+    const over = found.filter(isOver);
+    if (over.length > 0) {
+      this.#removeAll(
+        peer,
+        () =>
+          over
+            .map(([id, of, at]) => this.#removeAged.run(peer, id, of, at).changes)
+            .reduce((all, each) => all + each, 0),
+        deadlineMs,
+      );
+    }
+    this.#after = last;
+    return true;
+  }
+
+  #forget(peer: string, rows: number, deadlineMs: number): number {
+    return this.#removeAll(peer, () => this.#remove.run(peer, rows).changes, deadlineMs);
+  }
+
+  #removeAll(peer: string, remove: () => number, deadlineMs: number): number {
     return writeTransaction(
       this.#db,
       () => {
-        const removed = this.#remove.run(peer, before, rows).changes;
+        const removed = remove();
         const stated = (this.#countOf.get(peer) as number | undefined) ?? 0;
         this.#setCount.run(Math.max(0, stated - removed), peer);
         return removed;

@@ -10,6 +10,7 @@ import {
   ROW_SQL,
   SESSION_LANE_ROWS_SQL,
   SESSION_ROW_SQL,
+  STREAM_ROWS_SQL,
 } from "./outbound-row.js";
 import type { Sendable } from "./row-writer.js";
 import { type SessionRoutes, sessionFields } from "./session-row.js";
@@ -20,6 +21,7 @@ export class RowReader {
   readonly #oneRow: Statement;
   readonly #sessionLaneRows: Statement;
   readonly #sessionRow: Statement;
+  readonly #streamRows: Statement;
 
   /** `routes` undefined: all rows go by classic. */
   constructor(db: Connection, routes: SessionRoutes | undefined) {
@@ -28,6 +30,7 @@ export class RowReader {
     this.#oneRow = db.prepare(ROW_SQL).raw();
     this.#sessionLaneRows = db.prepare(SESSION_LANE_ROWS_SQL).raw();
     this.#sessionRow = db.prepare(SESSION_ROW_SQL).raw();
+    this.#streamRows = db.prepare(STREAM_ROWS_SQL).raw();
   }
 
   /** Rows behind the lane's cursor. */
@@ -36,6 +39,17 @@ export class RowReader {
     const isSession = this.#routes?.peerOf(address, port) !== undefined;
     const statement = isSession ? this.#sessionLaneRows : this.#laneRows;
     return statement.all(address, port, priority, cursor, rows) as RawRow[];
+  }
+
+  /** Rows of a stream between two ids, of all lanes. */
+  stream(
+    { address, port }: Destination,
+    stream: string,
+    after: number,
+    before: number,
+    rows: number,
+  ): readonly RawRow[] {
+    return this.#streamRows.all(address, port, stream, after, before, rows) as RawRow[];
   }
 
   /** The row, if it is ready and goes there. */

@@ -34,6 +34,12 @@ export interface SessionPart {
 export const SESSION_COLUMNS = "stream, in_reply_to, typeof(payload), octet_length(payload)";
 const COLUMNS = 4;
 
+/** The stream of a row that was read with these columns behind the others; "": none, or no name. */
+export function streamOf(row: readonly unknown[]): string {
+  const stream = row.at(-COLUMNS);
+  return typeof stream === "string" ? stream : "";
+}
+
 /** Reads the last columns of a row, or says why it cannot go. */
 export function sessionPart(row: readonly unknown[]): SessionPart | { readonly refused: string } {
   const [stream, inReplyTo, type, bytes] = row.slice(-COLUMNS);

@@ -241,6 +241,11 @@ test("a forced finish keeps the old key as the previous one until it may go", as
   assert.match(host.toml, /secret_file = "b\.secret"\nprevious_secret_file = "pair"\n/);
   assert.match((await host.does("peer status")).stdout, /switched/);
   await host.refuses("peer rotate b --finish", /\(switched\)/);
+  await host.refuses(
+    "peer rotate b --finish --force",
+    /\(switched\).*kept for it.*remove the peer/,
+  );
+  await host.refuses("peer rotate b --abandon", /no next key: it is the current one already/);
   host.note(db, "b", "used");
   await host.does("peer rotate b --finish");
 

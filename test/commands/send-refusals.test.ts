@@ -53,6 +53,49 @@ const REFUSALS: readonly Refusal[] = [
     says: 'sg-send: "x" is one argument too many. Usage: sg-send [options] DST_ADDR DST_PORT PAYLOAD|-',
   },
   {
+    name: "text and bytes",
+    line: ["--text", "--bytes", "h", "1", "x"],
+    code: 2,
+    says: "sg-send: --text and --bytes exclude each other. Give one of them.",
+  },
+  {
+    name: "lines of bytes",
+    line: ["--bytes", "--json-lines", "h", "1"],
+    code: 2,
+    says: "sg-send: --bytes and --json-lines exclude each other. Give one of them.",
+  },
+  {
+    name: "text that is none",
+    line: ["--text", "h", "1"],
+    stdin: Uint8Array.of(0x66, 0xff),
+    code: 1,
+    says: "sg-send: payload is not valid UTF-8. Send it with --bytes.",
+  },
+  {
+    name: "empty stream",
+    line: ["--stream", "", "h", "1", "{}"],
+    code: 2,
+    says: 'sg-send: stream "" is no text of 1 to 64 bytes. Give a shorter name, or none.',
+  },
+  {
+    name: "long stream",
+    line: ["--stream", "ä".repeat(33), "h", "1", "{}"],
+    code: 2,
+    says: `sg-send: stream "${"ä".repeat(33)}" is no text of 1 to 64 bytes. Give a shorter name, or none.`,
+  },
+  {
+    name: "answer to no id",
+    line: ["--reply-to", "beef", "h", "1", "{}"],
+    code: 2,
+    says: 'sg-send: --reply-to "beef" is no message id. Give the 24 characters 0-9 a-f of the message that is answered.',
+  },
+  {
+    name: "bytes under a wrong id",
+    line: ["--bytes", "-m", "beef", "h", "1", "x"],
+    code: 1,
+    says: "sg-send: the message id is not 24 hex digits. Give 24 characters 0-9 a-f, or none and one is made.",
+  },
+  {
     name: "port 0",
     line: ["h", "0", "{}"],
     code: 2,
@@ -155,7 +198,7 @@ const REFUSALS: readonly Refusal[] = [
     line: ["h", "1", "-"],
     stdin: LARGE,
     code: 1,
-    says: "sg-send: payload is more than 65471 bytes, the most a classic datagram carries. Shorten or split it.",
+    says: "sg-send: payload is more than 65471 bytes, the most a classic datagram carries. Shorten or split it; to a session peer, send it with --text or --bytes.",
   },
   {
     name: "bad id",

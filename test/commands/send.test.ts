@@ -15,6 +15,8 @@ interface OutboundRow {
   readonly payload: string;
   readonly state: string;
   readonly priority: number;
+  readonly stream: string | null;
+  readonly in_reply_to: string | null;
   readonly not_before: string | null;
   readonly expires_at: string | null;
 }
@@ -116,6 +118,49 @@ describe("sg-send", { concurrency: 2 }, () => {
     assert.equal(second.priority, 0);
     const expiresMs = Date.parse(`${second.expires_at}Z`);
     assert.ok(expiresMs >= before + 7_200_000 && expiresMs < before + 7_260_000);
+  });
+
+  test("stream and the id that is answered go into their columns", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const line = ["--stream", "ä".repeat(32), "--reply-to", ID.toUpperCase(), "beta", "1", "{}"];
+
+    const ended = await run(t, "sg-send", line, { directory });
+
+    assert.equal(ended.code, 0, ended.stderr);
+    const [row] = rowsOf(db);
+    assert.deepEqual([row.stream, row.in_reply_to], ["ä".repeat(32), ID]);
+  });
+
+  test("--text and --bytes take anything, as large as a session takes, and change nothing", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const large = Buffer.alloc(200_000, "no JSON\n");
+    writeFileSync(join(directory, "large"), large);
+    const odd = Buffer.from([0, 255, 10, 0]);
+    const send = async (line: readonly string[], stdin?: Uint8Array): Promise<void> => {
+      const ended = await run(t, "sg-send", line, { directory, ...(stdin && { stdin }) });
+      assert.equal(ended.code, 0, ended.stderr);
+    };
+
+    await send(["--text", "beta", "1", ""]);
+    await send(["--text", "-m", ID, "-f", "large", "beta", "1"]);
+    await send(["--bytes", "beta", "1"], odd);
+    await send(["--bytes", "beta", "1", "-"], large);
+
+    const stored = db
+      .prepare(
+        `SELECT typeof(payload), CAST(payload AS BLOB), message_id FROM outbound_messages
+         ORDER BY id`,
+      )
+      .raw()
+      .all();
+    assert.deepEqual(stored, [
+      ["text", Buffer.alloc(0), null],
+      ["text", large, ID],
+      ["blob", odd, null],
+      ["blob", large, null],
+    ]);
   });
 
   test("the database is the flag's, else the environment's, else that of .env", async (t) => {

@@ -128,6 +128,7 @@ test("a peer that was off while the secret was changed to the end comes back wit
   await mail.arrived();
   assert.equal((await stateOf(alice, "bob")).rotation, "switched");
   await refused(alice, "peer rotate bob --finish", /not been heard.*\(switched\)/);
+  await refused(alice, "peer rotate bob --finish --force", /\(switched\).*kept for it/);
 
   await runWith(bob, secret, "peer", "rotate", "alice", "--install", "-");
   await reload(bob);
@@ -164,6 +165,8 @@ test("a peer that was off while an identity was changed to the end comes back, a
   await mail.arrived();
   assert.equal((await stateOf(alice, "bob")).rotation, "switched");
   await refused(alice, "peer rotate --identity --finish", /new identity from: bob/);
+  await refused(alice, "peer rotate --identity --finish --force", /from: bob.*kept for them/);
+  await refused(alice, "peer rotate --identity --abandon", /no next identity/);
 
   await run(bob, "peer", "rotate", "alice", "--public-key", key);
   await crash(bob);

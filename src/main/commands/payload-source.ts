@@ -26,9 +26,13 @@ export function argumentPayload(argument: string): Uint8Array {
   return Buffer.from(argument);
 }
 
-export async function filePayload(path: string): Promise<Uint8Array> {
+/** `bytesMax`: of the kind of message that it is for. */
+export async function filePayload(
+  path: string,
+  bytesMax: number = BODY_BYTES_MAX,
+): Promise<Uint8Array> {
   try {
-    return await readWhole(fileBytes(path));
+    return await readWhole(fileBytes(path), bytesMax);
   } catch (error) {
     if (error instanceof DaemonError) throw error;
     const denied = (error as NodeJS.ErrnoException).code === "EACCES";
@@ -42,13 +46,16 @@ export async function filePayload(path: string): Promise<Uint8Array> {
 }
 
 /** All bytes of a stream. Throws ERR_PAYLOAD when it is longer than any message. */
-export async function readWhole(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+export async function readWhole(
+  stream: AsyncIterable<Uint8Array>,
+  bytesMax: number = BODY_BYTES_MAX,
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of stream) {
     chunks.push(chunk);
     bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX) throw tooLarge();
+    if (bytes > bytesMax) throw tooLarge(bytesMax);
   }
   return Buffer.concat(chunks);
 }
@@ -85,7 +92,7 @@ export async function* lineGroups(
     rest = bytes.subarray(from);
     if (rest.length > BODY_BYTES_MAX + 1) {
       if (lines.length > 0) yield lines;
-      throw tooLarge();
+      throw tooLarge(BODY_BYTES_MAX);
     }
     arriving = chunks.next();
     // Awaited above, later: until then its failure must not count as unhandled.
@@ -106,12 +113,18 @@ async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined
   }
 }
 
-const tooLarge = (): DaemonError =>
-  new DaemonError(
-    "ERR_PAYLOAD",
-    `payload is more than ${BODY_BYTES_MAX} bytes, the most a classic datagram carries`,
-    "Shorten or split it.",
-  );
+const tooLarge = (bytesMax: number): DaemonError =>
+  bytesMax === BODY_BYTES_MAX
+    ? new DaemonError(
+        "ERR_PAYLOAD",
+        `payload is more than ${bytesMax} bytes, the most a classic datagram carries`,
+        "Shorten or split it; to a session peer, send it with --text or --bytes.",
+      )
+    : new DaemonError(
+        "ERR_PAYLOAD",
+        `payload is more than ${bytesMax} bytes, the longest message`,
+        "Split it.",
+      );
 
 /** True where the system does not show the bytes of the command line. */
 function commandLineIsUtf8(): boolean {

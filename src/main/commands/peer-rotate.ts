@@ -79,9 +79,7 @@ class Rotation {
     const line = `${base64Text(secret)}\n`;
     this.#installSecret(name, index, secret);
     await this.#io.write(line);
-    this.#say(
-      `give this secret to ${name} on a private way; there, with our name for ${name}'s peer:`,
-    );
+    this.#say(`give this secret to ${name} on a private way; there, with its name for us:`);
     this.#say("securedgram peer rotate NAME --install -");
     this.#say("then apply it on both hosts, and see `securedgram peer status`");
     return EXIT.done;
@@ -126,7 +124,7 @@ class Rotation {
     const key = part === "peer" ? "public_key" : "secret_file";
     const [next, previous] = [`next_${key}`, `previous_${key}`] as const;
     if (state.ring.next === undefined) {
-      if (phase !== "retirable" && !this.#options.force) throw this.#unproven(config.name, phase);
+      if (phase !== "retirable") throw this.#unproven(config.name, phase);
       this.#file.change([[index, previous, undefined]]);
       this.#leftOver(part === "secret" ? peer.previous_secret_file : undefined);
       return EXIT.done;
@@ -159,6 +157,13 @@ class Rotation {
     this.#refuseAbandon([config]);
     const { peer } = this.#file.find(config.name);
     const key = part === "peer" ? "next_public_key" : "next_secret_file";
+    if (peer[key] === undefined) {
+      throw new DaemonError(
+        "ERR_CONFIG",
+        `peer ${config.name} has no next key: it is the current one already`,
+        "Wait for traffic under it, then use --finish; to go back, rotate again behind that.",
+      );
+    }
     this.#file.change([[index, key, undefined]]);
     this.#leftOver(part === "secret" ? peer.next_secret_file : undefined);
     return EXIT.done;
@@ -218,12 +223,14 @@ class Rotation {
     }
     const wanted = role === "next" ? "proven" : "retirable";
     const late = peers.filter((peer) => rotationPhase(this.#stateOf(peer)) !== wanted);
-    if (late.length > 0 && !this.#options.force) {
+    if (late.length > 0 && (role === "previous" || !this.#options.force)) {
       const names = late.map((peer) => peer.name).join(", ");
       throw new DaemonError(
         "ERR_CONFIG",
         `no traffic under the new identity from: ${names}`,
-        "Wait until it came; or keep the old identity as the previous one with --force.",
+        role === "previous"
+          ? "Wait until it came: the old identity is kept for them; remove those that are gone for good."
+          : "Wait until it came; or keep the old identity as the previous one with --force.",
       );
     }
     if (role === "previous") {
@@ -247,7 +254,14 @@ class Rotation {
   #changingIdentity(): "next" | "previous" {
     const table = this.#file.sources.file?.table;
     if (table?.next_identity_file !== undefined) return "next";
-    if (table?.previous_identity_file !== undefined && !this.#options.abandon) return "previous";
+    if (table?.previous_identity_file !== undefined) {
+      if (!this.#options.abandon) return "previous";
+      throw new DaemonError(
+        "ERR_CONFIG",
+        "there is no next identity: it is the current one already",
+        "Wait for traffic under it, then use --identity --finish.",
+      );
+    }
     throw new DaemonError(
       "ERR_CONFIG",
       "our identity does not change",
@@ -302,7 +316,9 @@ class Rotation {
     return new DaemonError(
       "ERR_CONFIG",
       `peer ${name} has not been heard under the new key (${phase})`,
-      "Wait until it was; or keep the old key as the previous one with --force.",
+      phase === "switched"
+        ? "Wait until it was: the old key is kept for it; if it is gone for good, remove the peer."
+        : "Wait until it was; or keep the old key as the previous one with --force.",
     );
   }
 

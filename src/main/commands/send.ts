@@ -1,6 +1,6 @@
 // `send`, also known as sg-send: puts messages into the queue of the daemon, which need not run.
 
-import { type Draft, draft } from "../../client/drafts.js";
+import { type Draft, draft, plainDraft } from "../../client/drafts.js";
 import {
   type Destination,
   ENQUEUE_ROWS_MAX,
@@ -10,6 +10,8 @@ import {
   type Terms,
 } from "../../client/outbox.js";
 import { DaemonError, EXIT, type ExitCode } from "../../shared/base/errors.js";
+import { messageIdFromHex } from "../../shared/protocol/message-id.js";
+import { MESSAGE_BYTES_MAX, STREAM_BYTES_MAX } from "../../shared/protocol/session/limits.js";
 import { timeText } from "../../shared/store/text-time.js";
 import { usageError } from "./argv.js";
 import { type Arguments, defineCommand } from "./command.js";
@@ -52,6 +54,18 @@ const OPTIONS = {
     summary:
       "give up then: an ISO time (UTC), or 24h for in 24 hours (default: as the daemon is set)",
   },
+  text: { kind: "flag", summary: "the payload is any text, to 64 MiB (session peers)" },
+  bytes: { kind: "flag", summary: "the payload is any bytes, to 64 MiB (session peers)" },
+  stream: {
+    kind: "text",
+    placeholder: "NAME",
+    summary: "arrives in order with others of this name (session peers)",
+  },
+  "reply-to": {
+    kind: "text",
+    placeholder: "HEX",
+    summary: "id of the message that it answers (session peers)",
+  },
   "json-lines": { kind: "flag", summary: "each line of standard input is a payload" },
 } as const;
 
@@ -65,11 +79,13 @@ export const sendCommand = defineCommand({
   conflicts: [
     ["file", "json-lines"],
     ["message-id", "json-lines"],
+    ["text", "bytes", "json-lines"],
   ],
   positionals: [2, 3],
   epilogue:
     "DST_ADDR is an IP address, a host name or the name of a configured peer. PAYLOAD is a JSON " +
-    "object; without it, or with -, it is read from standard input, and goes out byte for byte.",
+    "object; without it, or with -, it is read from standard input, and goes out byte for byte. " +
+    "With --text or --bytes it is anything: only peers that speak sessions take that.",
   run,
 });
 
@@ -90,7 +106,10 @@ async function run({ options, positionals }: Arguments<typeof OPTIONS>, io: Io):
       }
     });
   }
-  const message = draft(await readPayload(options.file, payload, io), messageIdOf(options));
+  const kind = options.text ? "text" : options.bytes ? "bytes" : undefined;
+  const bytes = await readPayload(options.file, payload, kind !== undefined, io);
+  const id = messageIdOf(options);
+  const message = kind === undefined ? draft(bytes, id) : plainDraft(bytes, id, kind);
   return await withDatabase(options.db, io, async (db, path) => {
     const [rowId] = new Outbox(path, db).enqueue(to, terms, [message]);
     if (!options.quiet) await io.write(`${queuedText(to, message, rowId, PRETTY)}\n`);
@@ -165,17 +184,20 @@ const isBlank = (bytes: Uint8Array): boolean =>
 async function readPayload(
   file: string | undefined,
   argument: string | undefined,
+  isPlain: boolean,
   io: Io,
 ): Promise<Uint8Array> {
+  const bytesMax = isPlain ? MESSAGE_BYTES_MAX : undefined;
   if (file !== undefined) {
-    if (argument === undefined) return await filePayload(file);
+    if (argument === undefined) return await filePayload(file, bytesMax);
     throw usageError("there is a payload argument and --file", "Give one of them.");
   }
   if (argument !== undefined && argument !== "-") return argumentPayload(argument);
   if (argument === undefined && io.stdinIsTerminal) {
-    throw usageError("the payload is missing", "Give a JSON object, - for standard input, or -f.");
+    const what = isPlain ? "it" : "a JSON object";
+    throw usageError("the payload is missing", `Give ${what}, - for standard input, or -f.`);
   }
-  return await readWhole(io.stdin());
+  return await readWhole(io.stdin(), bytesMax);
 }
 
 function destinationAddress(text: string): string {
@@ -210,7 +232,23 @@ function termsOf(options: Options, nowMs: number): Terms {
   if (expiresAt !== undefined && notBefore !== undefined && expiresAt <= notBefore) {
     throw usageError("--expires comes before --not-before", "Give the message time in between.");
   }
-  return { priority: options.priority ?? "normal", notBefore, expiresAt };
+  const inReplyTo = options["reply-to"]?.trim().toLowerCase();
+  if (inReplyTo !== undefined && messageIdFromHex(inReplyTo) === undefined) {
+    throw usageError(
+      `--reply-to ${quoted(inReplyTo)} is no message id`,
+      "Give the 24 characters 0-9 a-f of the message that is answered.",
+    );
+  }
+  const stream = options.stream === undefined ? undefined : streamName(options.stream);
+  return { priority: options.priority ?? "normal", notBefore, expiresAt, stream, inReplyTo };
+}
+
+function streamName(name: string): string {
+  if (name !== "" && Buffer.byteLength(name) <= STREAM_BYTES_MAX) return name;
+  throw usageError(
+    `stream ${quoted(name)} is no text of 1 to ${STREAM_BYTES_MAX} bytes`,
+    "Give a shorter name, or none.",
+  );
 }
 
 const queuedText = (to: Destination, message: Draft, rowId: number, layout: Layout): string =>

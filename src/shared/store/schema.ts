@@ -157,6 +157,8 @@ export const OWN_OBJECTS: readonly { readonly name: string; readonly sql: string
 WHERE not_before IS NOT NULL AND ${WORKED}`,
   `CREATE INDEX outbound_expiring ON outbound_messages(expires_at)
 WHERE expires_at IS NOT NULL AND ${WORKED}`,
+  `CREATE INDEX outbound_streams ON outbound_messages(dst_addr, dst_port, stream, id)
+WHERE stream IS NOT NULL AND not_before IS NULL AND ${WORKED}`,
   `CREATE UNIQUE INDEX inbound_peer_message ON inbound_messages(peer, message_id)
 WHERE peer <> ''`,
   `CREATE UNIQUE INDEX inbound_shared_message ON inbound_messages(message_id, digest)
@@ -228,6 +230,7 @@ export const OBJECTS_OF_VERSION_1: readonly { readonly name: string; readonly sq
 
 /** What a file of version 1 has not. */
 export const ADDED_IN_VERSION_2: readonly string[] = [
+  "outbound_streams",
   "stream_gaps",
   "stream_gaps_place",
   "tombstones_number",
