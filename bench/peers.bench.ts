@@ -20,7 +20,7 @@ const TO_BEAT = ["NATS JetStream", "mosquitto, QoS 1"];
 const NOTES: readonly string[] = [
   "every system in the same run, each round with fresh processes, files and keys, one after the other",
   "SecureDGram: sessions, synchronous FULL, two daemons; `consumed` has a program at the receiver besides, that " +
-    "takes each message through the client library and marks it as done; rows are inserted for 3 s at most",
+    "takes each message through the client library and marks it as done; rows are inserted for 10 s at most",
   "NATS and mosquitto: TLS with a certificate of this run, one server, a producer and a consumer in Node; the clock " +
     "stops when all is acknowledged to the producer and the consumer has and acknowledges the last one",
   `of theirs, ${UNDER_WAY_MESSAGES} messages are under way; of ours, 32,768 rows wait at most`,

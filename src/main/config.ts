@@ -95,7 +95,7 @@ function load(input: ConfigInput, old: Config | undefined): Config {
   const keys = readAllKeys(sources, settings.port, old);
   if (settings.lifeSeconds > LIFE_SAFE_SECONDS) {
     sources.warnings.push(
-      "life is above 7d: a host may store a message twice when it comes after it was forgotten",
+      "life is above 7d: by classic, a host may store a message twice when it comes after it was forgotten",
     );
   }
   const { debug, verbose } = input.flags;

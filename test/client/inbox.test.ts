@@ -55,6 +55,29 @@ test("a message shows what its row says, and done marks it as sg-recv does", asy
   assert.equal(count(place, UNREAD), 1, "nothing else is marked");
 });
 
+test("a loop that never waits waits for marks that find the database locked", async (t) => {
+  const place = makePlace(t);
+  const mailbox = await openMailbox(t, place);
+  arrive(place, payloads(0, 3_000));
+  place.db.exec("BEGIN IMMEDIATE");
+  let got = 0;
+  let gotWhileLocked = 0;
+  setTimeout(() => {
+    gotWhileLocked = got;
+    place.db.exec("COMMIT");
+  }, 50);
+
+  for await (const message of mailbox.inbox({ batch: 256 })) {
+    message.done();
+    got += 1;
+    if (got === 3_000) break;
+  }
+
+  // 512 marks wait at most, and what of a batch was handed out besides.
+  assert.ok(gotWhileLocked >= 1 && gotWhileLocked <= 768, `${gotWhileLocked} were handed out`);
+  assert.equal(count(place, UNREAD), 0);
+});
+
 test("messages come in order, each once, also beyond a batch", async (t) => {
   const place = makePlace(t);
   const mailbox = await openMailbox(t, place);
