@@ -170,6 +170,7 @@ class Stores {
       report,
       now,
       quotaBytes: Number.MAX_SAFE_INTEGER,
+      spooledOf: () => 0,
     });
     this.#client = this.#open(sender, "client");
     this.#clientInsert = this.#client.prepare(

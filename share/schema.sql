@@ -1,4 +1,4 @@
--- The database of SecureDGram, schema version 2, as a new file has it. For reading: the daemon makes the
+-- The database of SecureDGram, schema version 3, as a new file has it. For reading: the daemon makes the
 -- file, and brings files of older daemons up to date (there the columns stand in another order).
 --
 -- Other programs may insert into outbound_messages, and read, mark and delete in both tables, while the
@@ -7,7 +7,7 @@
 -- writes INSERT OR FAIL: beside a trigger a plain INSERT costs SQLite three times as much.
 -- All times are UTC text, YYYY-MM-DDTHH:MM:SS.mmm.
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- Messages to send. Any program may insert dst_addr (IP address, host name, or the name of a configured
 -- peer), dst_port and payload (a JSON object); the daemon does the rest. message_id may be left out: then
@@ -105,6 +105,7 @@ CREATE TABLE handshake_stamps (
 );
 
 -- Peers with a public key. session_since: from when on nothing but sessions is spoken with it.
+-- session_up_since: start of the session that is up, NULL while none is.
 -- classic_since: when the operator last took that back. The rest is for status: boot id and address of
 -- its newest session, how far its clock is ahead, where a change of keys stands (JSON), and handshakes
 -- that it did not answer.
@@ -112,6 +113,7 @@ CREATE TABLE peers (
   public_key BLOB NOT NULL PRIMARY KEY,
   name TEXT,
   session_since TEXT,
+  session_up_since TEXT,
   boot BLOB,
   last_handshake_at TEXT,
   skew_ms INTEGER,

@@ -14,7 +14,7 @@ import type { Clock } from "./clock.js";
 import type { Connector } from "./connector.js";
 import type { CryptoPool, PooledSlab } from "./crypto-pool.js";
 import type { Sessions } from "./sessions.js";
-import type { DatagramSocket } from "./socket/datagram-socket.js";
+import type { DatagramSocket, SendDone } from "./socket/datagram-socket.js";
 import type { Store } from "./store.js";
 
 /** setTimeout overflows above this; a later deadline is looked at again then. */
@@ -183,14 +183,19 @@ export class Scheduler {
 
   #transmit(slab: PooledSlab, packet: SealedPacket, whole: boolean): void {
     slab.outstanding += 1;
-    slab.done ??= (code, at) => {
+    // Made elsewhere: a function with a closure in it allocates at each call, also when it is not made.
+    slab.done ??= this.#doneOf(slab);
+    const { bytes, at, length, address, port } = packet;
+    this.#socket.send(bytes, at, length, address, port, slab.done, whole);
+  }
+
+  #doneOf(slab: PooledSlab): SendDone {
+    return (code, at) => {
       if (code !== undefined) this.#counters.of.send_errors += 1;
       else this.#counters.of.datagrams_sent += 1;
       if (code === "EMSGSIZE") this.sessions?.handleTooBig(slab.table, slab.routes, at);
       this.#sendDone(slab);
     };
-    const { bytes, at, length, address, port } = packet;
-    this.#socket.send(bytes, at, length, address, port, slab.done, whole);
   }
 
   #sendDone(slab: PooledSlab): void {

@@ -10,20 +10,16 @@ import {
   type PieceDelivery,
 } from "../shared/protocol/session/ports.js";
 import type { Counters } from "../shared/runtime/counters.js";
-import {
-  DELIVERY_KIND,
-  DeliveryBatchReader,
-  DeliveryBatchWriter,
-} from "../shared/runtime/delivery-batch.js";
+import { DELIVERY_KIND, DeliveryBatchReader } from "../shared/runtime/delivery-batch.js";
+import { type DeliveryLane, DeliveryLanes } from "../shared/runtime/delivery-lanes.js";
 import type { SessionStoreResult } from "../shared/runtime/messages.js";
 import { Burst } from "./burst.js";
 import type { Clock } from "./clock.js";
 import type { Store } from "./store.js";
 
-/** Records and bytes that wait for a transaction; one more batch is in it. */
-const DELIVERY_ROWS_MAX = 8_192;
-const DELIVERY_BYTES_MAX = 8 * 1_024 * 1_024;
-const DELIVERY_BURST = { rowsMax: 2_048, spanNs: 5 * NS_PER_MS } as const;
+const MESSAGE_BURST = { rowsMax: 2_048, spanNs: 5 * NS_PER_MS } as const;
+/** Half a batch of pieces as long as packets on most paths. */
+const PIECE_BURST = { rowsMax: 384, spanNs: 5 * NS_PER_MS } as const;
 /** Wait after a store that was busy or full, ns. */
 const PAUSE_NS = 250 * NS_PER_MS;
 
@@ -33,8 +29,11 @@ export class SessionDeliveries implements DeliverySink {
   readonly #store: Store;
   readonly #counters: Counters;
   readonly #clock: Clock;
-  readonly #batches: DeliveryBatchWriter;
-  readonly #bursts = new Burst(DELIVERY_BURST);
+  readonly #lanes: DeliveryLanes;
+  readonly #bursts: Readonly<Record<DeliveryLane, Burst>> = {
+    messages: new Burst(MESSAGE_BURST),
+    pieces: new Burst(PIECE_BURST),
+  };
   #delivering = false;
   #full = false;
   #pausedUntil: Nanoseconds = nanoseconds(0);
@@ -49,27 +48,23 @@ export class SessionDeliveries implements DeliverySink {
     this.#store = options.store;
     this.#counters = options.counters;
     this.#clock = options.clock;
-    this.#batches = new DeliveryBatchWriter({
-      rowsMax: DELIVERY_ROWS_MAX,
-      bytesMax: DELIVERY_BYTES_MAX,
-      scopeOf: options.keyOf,
-    });
+    this.#lanes = new DeliveryLanes(options.keyOf);
   }
 
   get accepting(): boolean {
     return !this.#full || !this.paused(this.#clock.now());
   }
   message(delivery: MessageDelivery): boolean {
-    return this.accepting && this.#batches.message(delivery);
+    return this.accepting && this.#lanes.message(delivery);
   }
   piece(delivery: PieceDelivery): boolean {
-    return this.accepting && this.#batches.piece(delivery);
+    return this.accepting && this.#lanes.piece(delivery);
   }
   settled(peer: number, boot: Uint8Array, below: number): boolean {
-    return this.#batches.settled(peer, boot, below);
+    return this.#lanes.settled(peer, boot, below);
   }
   drop(peer: number, messageId: Uint8Array): boolean {
-    return this.#batches.drop(peer, messageId);
+    return this.#lanes.drop(peer, messageId);
   }
 
   /** The store was busy or full a moment ago. */
@@ -81,22 +76,30 @@ export class SessionDeliveries implements DeliverySink {
   }
   /** True while the store works for it, or is about to. */
   get busy(): boolean {
-    return this.#delivering || this.#batches.rows > 0;
+    return this.#delivering || !this.#lanes.isEmpty;
   }
   /** When the next batch goes; Infinity: not by time. */
   get deadline(): number {
-    if (this.#batches.rows === 0 || this.#delivering) return Number.POSITIVE_INFINITY;
-    return Math.max(this.#bursts.nextAt, this.#pausedUntil);
+    if (this.#delivering) return Number.POSITIVE_INFINITY;
+    let at = Number.POSITIVE_INFINITY;
+    for (const lane of this.#lanes.turns) {
+      if (this.#lanes.mayGo(lane)) at = Math.min(at, this.#bursts[lane].nextAt);
+    }
+    return Math.max(at, this.#pausedUntil);
   }
 
   pump(now: Nanoseconds): void {
-    const { rows } = this.#batches;
-    if (this.#delivering || rows === 0 || this.paused(now)) return;
-    if (!this.#bursts.ready(now, rows)) return;
-    this.#bursts.began(now, rows);
-    const batch = this.#batches.take();
-    this.#delivering = true;
-    this.#store.order({ kind: "deliver", batch }, [batch.bytes]);
+    if (this.#delivering || this.paused(now)) return;
+    for (const lane of this.#lanes.turns) {
+      if (!this.#lanes.mayGo(lane)) continue;
+      const burst = this.#bursts[lane];
+      if (!burst.ready(now, this.#lanes.rowsOf(lane))) continue;
+      const batch = this.#lanes.take(lane);
+      burst.began(now, batch.rows);
+      this.#delivering = true;
+      this.#store.order({ kind: "deliver", batch }, [batch.bytes]);
+      return;
+    }
   }
 
   /** A batch came back: each record with its outcome goes to `each`. */
@@ -116,7 +119,7 @@ export class SessionDeliveries implements DeliverySink {
       inserted ||= records.outcome === DELIVERED.inserted;
       each(records);
     }
-    this.#batches.recycle(batch);
+    this.#lanes.recycle(batch);
     if (inserted && failure === undefined) this.#store.became("well");
   }
 

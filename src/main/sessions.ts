@@ -369,6 +369,8 @@ export class Sessions {
   }
 
   #confirm(peer: number): void {
+    // Its mode may be classic by now.
+    if (!this.#directory.isConfigured(peer)) return;
     this.#store.order({ kind: "confirm", peer: this.#directory.keyOf(peer) });
   }
 
@@ -376,8 +378,9 @@ export class Sessions {
     const peer = this.#directory.indexOf(key);
     if (peer === undefined) return;
     if (failure === undefined) {
+      if (!this.#directory.isConfigured(peer)) return;
       this.#directory.confirm(peer);
-      if (this.#directory.isConfigured(peer)) this.layer.setTentative(peer, false);
+      this.layer.setTentative(peer, false);
       this.#divert();
     } else {
       this.#deliveries.pause(failure);

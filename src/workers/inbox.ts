@@ -52,6 +52,8 @@ export interface InboxOptions {
   readonly now: () => number;
   /** Payload bytes that one scope may have in the table. */
   readonly quotaBytes: number;
+  /** Bytes that are on their way to rows of the scope, in files. */
+  readonly spooledOf: (scope: string) => number;
 }
 
 export class Inbox {
@@ -138,7 +140,8 @@ export class Inbox {
     const digest = slice(bytes, record.digestAt, DIGEST_BYTES);
     if (record.suspect && this.#isOurOwn(id, digest)) return STORED.reflected;
     const usage = this.#usageIn(scope);
-    if (usage.bytes + record.payloadLength > this.#quotaBytes) {
+    const held = usage.bytes + this.#options.spooledOf(scope);
+    if (held + record.payloadLength > this.#quotaBytes) {
       return this.#present(record, id, digest) ?? this.#overQuota(scope);
     }
     const shared = scope === SHARED_SCOPE;

@@ -31,9 +31,13 @@ export class PeerRecords {
   readonly #confirm: Statement;
   readonly #confirmed: Statement;
   readonly #note: Statement;
+  readonly #up: Statement;
+  readonly #down: Statement;
   readonly #bootOf: Statement;
   readonly #renewTombstones: Statement;
   #names = new Map<string, string>();
+  /** Public keys of peers that the configuration says to speak classic with. */
+  #classic: ReadonlySet<string> = new Set();
   /** What the last configuration asks for and is not done yet. */
   #entries: readonly PeerEntry[] = [];
 
@@ -50,8 +54,9 @@ export class PeerRecords {
     );
     this.#unname = db.prepare("UPDATE peers SET name = NULL WHERE public_key = ?");
     this.#inherit = db.prepare(
-      `UPDATE peers SET (session_since, rotation, boot) =
+      `UPDATE peers SET (session_since, session_up_since, rotation, boot) =
          (SELECT coalesce(peers.session_since, other.session_since),
+            coalesce(peers.session_up_since, other.session_up_since),
             coalesce(peers.rotation, other.rotation), coalesce(peers.boot, other.boot)
           FROM peers AS other WHERE other.public_key = ?)
        WHERE public_key = ?`,
@@ -64,7 +69,7 @@ export class PeerRecords {
          accepted = max(accepted, excluded.accepted)`,
     );
     this.#goClassic = db.prepare(
-      `UPDATE peers SET session_since = NULL
+      `UPDATE peers SET session_since = NULL, session_up_since = NULL
        WHERE (public_key = ? OR name = ?) AND session_since IS NOT NULL`,
     );
     this.#isSession = db
@@ -91,9 +96,14 @@ export class PeerRecords {
       `UPDATE peers SET boot = coalesce(?, boot),
          last_handshake_at = coalesce(?, last_handshake_at), skew_ms = coalesce(?, skew_ms),
          endpoint = coalesce(?, endpoint),
-         handshakes_unanswered = coalesce(?, handshakes_unanswered)
+         handshakes_unanswered = coalesce(?, handshakes_unanswered),
+         session_up_since = CASE WHEN ? THEN ? ELSE session_up_since END
        WHERE public_key = ?`,
     );
+    this.#up = db
+      .prepare("SELECT public_key FROM peers WHERE session_up_since IS NOT NULL")
+      .pluck();
+    this.#down = db.prepare("UPDATE peers SET session_up_since = NULL WHERE public_key = ?");
     this.#bootOf = db.prepare("SELECT boot FROM peers WHERE public_key = ?").pluck();
     this.#renewTombstones = db.prepare(
       "UPDATE OR FAIL tombstones SET deleted_at = ? WHERE peer = ? AND boot = ? AND deleted_at < ?",
@@ -108,6 +118,9 @@ export class PeerRecords {
   /** Takes a configuration over. What that writes is done by {@link settle}. */
   adopt(entries: readonly PeerEntry[]): void {
     this.#entries = entries;
+    this.#classic = new Set(
+      entries.flatMap(({ publicKey, mode }) => (mode === "classic" ? (publicKey ?? []) : [])),
+    );
     this.#names = new Map();
     for (const { publicKey, name } of entries) {
       if (publicKey !== undefined) this.#names.set(publicKey, name);
@@ -132,6 +145,10 @@ export class PeerRecords {
       const key = publicKey === undefined ? null : Buffer.from(publicKey, "base64");
       if (this.#isSession.get(key, name) === undefined) continue;
       writeTransaction(this.#db, () => this.#goClassic.run(key, name), { deadlineMs });
+    }
+    for (const key of this.#up.all() as Buffer[]) {
+      if (this.#names.has(key.toString("base64"))) continue;
+      writeTransaction(this.#db, () => this.#down.run(key), { deadlineMs });
     }
     this.#entries = [];
   }
@@ -180,8 +197,12 @@ export class PeerRecords {
     return (this.#confirmed.all() as Buffer[]).map((key) => key.toString("base64"));
   }
 
-  /** Commits that only sessions are spoken with the peer. */
+  /**
+   * Commits that only sessions are spoken with the peer. Not when the configuration says classic by now:
+   * a session that was confirmed a moment ago must not undo that.
+   */
   confirm(publicKey: string, deadlineMs: number): void {
+    if (this.#classic.has(publicKey)) return;
     const key = Buffer.from(publicKey, "base64");
     const now = timeText(this.#now());
     writeTransaction(this.#db, () => this.#confirm.run(key, now), { deadlineMs });
@@ -202,6 +223,8 @@ export class PeerRecords {
             note.skewMs === undefined ? null : Math.round(note.skewMs),
             note.endpoint ?? null,
             note.handshakesUnanswered ?? null,
+            note.sessionUpSince === undefined ? 0 : 1,
+            typeof note.sessionUpSince === "number" ? timeText(note.sessionUpSince) : null,
             Buffer.from(note.peer, "base64"),
           );
           const unanswered = note.handshakesUnanswered;
@@ -224,4 +247,9 @@ export class PeerRecords {
     const now = this.#now();
     this.#renewTombstones.run(timeText(now), peer, before, timeText(now - YOUNG_MS));
   }
+}
+
+/** No session is up: at the start of the daemon, and at its end. Runs inside a transaction. */
+export function noteAllDown(db: Connection): void {
+  db.exec("UPDATE peers SET session_up_since = NULL WHERE session_up_since IS NOT NULL");
 }

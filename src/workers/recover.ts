@@ -8,6 +8,7 @@ import type { Connection } from "../shared/store/driver.js";
 import { bringIdsDown } from "../shared/store/migrate.js";
 import { WORKED } from "../shared/store/schema.js";
 import { timeText } from "../shared/store/text-time.js";
+import { noteAllDown } from "./peer-records.js";
 import { readSealed } from "./sealed-spans.js";
 
 /** Messages acknowledged for an older daemon at one start. */
@@ -31,6 +32,7 @@ export function recover(db: Connection, now: number, deadlineMs: number): Recove
           .run(timeText(now)).changes;
       }
       const unacknowledged = acknowledgeOld(db, now);
+      noteAllDown(db);
       noteStart(db, now);
       return { recoveredRows, unacknowledged, sealed: readSealed(db, now) };
     },

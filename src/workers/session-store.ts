@@ -87,6 +87,11 @@ export class SessionStore implements SessionRoutes {
     this.#delivery.configure(quotaBytes);
   }
 
+  /** Bytes that the unfinished large messages of a peer will have. */
+  spooledOf(scope: string): number {
+    return this.#spool.bytesOf(scope);
+  }
+
   /** In front of whatever stores under the scope of a peer; throws when the lock is not to be had. */
   settlePeers(): void {
     this.#peers.settle(this.#options.deadlineMs);

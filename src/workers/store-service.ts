@@ -11,7 +11,7 @@ import type {
   StoreResult,
 } from "../shared/runtime/messages.js";
 import { Reporter } from "../shared/runtime/reporter.js";
-import { nap } from "../shared/store/busy.js";
+import { nap, writeTransaction } from "../shared/store/busy.js";
 import type { Connection } from "../shared/store/driver.js";
 import { openDatabaseFile } from "../shared/store/open.js";
 import { SCHEMA_VERSION } from "../shared/store/schema.js";
@@ -21,6 +21,7 @@ import { Inbox } from "./inbox.js";
 import { OpenFiles } from "./open-files.js";
 import { Outbox } from "./outbox.js";
 import { payloadDigest } from "./payload-digest.js";
+import { noteAllDown } from "./peer-records.js";
 import { recover } from "./recover.js";
 import { Retention } from "./retention.js";
 import { writeSealed } from "./sealed-spans.js";
@@ -124,7 +125,13 @@ export class StoreService {
         fileCheckMs: options.fileCheckMs ?? FILE_CHECK_MS,
         walBytesAlarm: options.walBytesAlarm ?? WAL_BYTES_ALARM,
         outbox,
-        inbox: new Inbox(db, { digestOf: payloadDigest, report, now, quotaBytes }),
+        inbox: new Inbox(db, {
+          digestOf: payloadDigest,
+          report,
+          now,
+          quotaBytes,
+          spooledOf: (scope) => sessions.spooledOf(scope),
+        }),
         settler: new Settler(db, outbox.lanes, now),
         retention: new Retention(db, { now, monotonic: () => performance.now(), report }),
         wake: new Wake(opened.path, {
@@ -181,6 +188,11 @@ export class StoreService {
       if (sealed !== undefined) writeSealed(open.db, sealed, JOB_DEADLINE_MS);
     } catch {
       // The reservation stays: acknowledgements are ignored a little longer after the next start.
+    }
+    try {
+      writeTransaction(open.db, () => noteAllDown(open.db), { deadlineMs: JOB_DEADLINE_MS });
+    } catch {
+      // The next start says so.
     }
     try {
       open.db.pragma("wal_checkpoint(TRUNCATE)");

@@ -16,11 +16,8 @@ import {
 } from "../../src/shared/protocol/session/ports.js";
 import { type PeerStamps, SessionLayer } from "../../src/shared/protocol/session/session-layer.js";
 import { type Settlement, SettlementQueue } from "../../src/shared/protocol/settlement.js";
-import {
-  DELIVERY_KIND,
-  DeliveryBatchReader,
-  DeliveryBatchWriter,
-} from "../../src/shared/runtime/delivery-batch.js";
+import { DELIVERY_KIND, DeliveryBatchReader } from "../../src/shared/runtime/delivery-batch.js";
+import { DeliveryLanes } from "../../src/shared/runtime/delivery-lanes.js";
 import type { StoreResult } from "../../src/shared/runtime/messages.js";
 import { OutboundBatchReader } from "../../src/shared/runtime/outbound-batch.js";
 import { SessionSink } from "../../src/shared/runtime/session-sink.js";
@@ -41,8 +38,8 @@ import { SessionOracle } from "./session-oracle.js";
 import { giveBack, type Slab, SlabDesk } from "./slabs.js";
 import type { SessionCrypto } from "./symbolic-session.js";
 
-const DELIVERY_ROWS_MAX = 8_192;
-const DELIVERY_BYTES_MAX = 8 * 1_024 * 1_024;
+/** Records that wait in the two lanes, at most. */
+const DELIVERY_ROWS_MAX = 8_192 + 8 * 2_048;
 const LEASE_ROWS_MAX = 512;
 const LEASE_BYTES_MAX = 1_024 * 1_024;
 const PAUSE_NS = 250 * NS_PER_MS;
@@ -76,7 +73,7 @@ export class SessionHost implements SimProcess, DeliverySink {
   readonly #desk = new SlabDesk();
   readonly #sink = new SessionSink(this.#desk);
   readonly #sinks: FrameSinks = { delivery: this, handshake: this.#sink };
-  readonly #deliveries: DeliveryBatchWriter;
+  readonly #deliveries: DeliveryLanes;
   readonly #peerOfKey: ReadonlyMap<string, number>;
   readonly #limits: number[] = [];
   readonly #oracle: SessionOracle;
@@ -104,11 +101,7 @@ export class SessionHost implements SimProcess, DeliverySink {
     this.#wallNs = birth.wallNs;
     const { peers, draws, ownPublicKey } = options;
     this.#peerOfKey = new Map(peers.map(({ key }, peer) => [key, peer]));
-    this.#deliveries = new DeliveryBatchWriter({
-      rowsMax: DELIVERY_ROWS_MAX,
-      bytesMax: DELIVERY_BYTES_MAX,
-      scopeOf: (peer) => (peers[peer] as SimPeer).key,
-    });
+    this.#deliveries = new DeliveryLanes((peer) => (peers[peer] as SimPeer).key);
     this.layer = new SessionLayer({
       now: birth.now,
       random: (into) => draws.fill(into),
@@ -145,7 +138,8 @@ export class SessionHost implements SimProcess, DeliverySink {
   }
 
   get overfull(): string | undefined {
-    if (this.#deliveries.rows > DELIVERY_ROWS_MAX) return "too many records for the store";
+    const rows = this.#deliveries.rowsOf("messages") + this.#deliveries.rowsOf("pieces");
+    if (rows > DELIVERY_ROWS_MAX) return "too many records for the store";
     return this.#oracle.overfull;
   }
 
@@ -185,7 +179,7 @@ export class SessionHost implements SimProcess, DeliverySink {
     const waits =
       this.#stampsAgain.length + this.#confirmAgain.length > 0 ||
       this.#settleAgain !== undefined ||
-      (this.#deliveries.rows > 0 && !this.#delivering) ||
+      (!this.#deliveries.isEmpty && !this.#delivering) ||
       (this.#settling === undefined && this.#settlements.size > 0) ||
       this.#full;
     const pause = waits && this.#pausedUntil > now ? this.#pausedUntil : Number.POSITIVE_INFINITY;
@@ -376,10 +370,12 @@ export class SessionHost implements SimProcess, DeliverySink {
     const { outputs } = this.#birth;
     for (const stamps of this.#stampsAgain.splice(0)) this.#stamp(stamps);
     for (const peer of this.#confirmAgain.splice(0)) this.#confirm(peer);
-    if (!this.#delivering && this.#deliveries.rows > 0) {
+    const lanes = this.#deliveries;
+    const lane = this.#delivering ? undefined : lanes.turns.find((each) => lanes.mayGo(each));
+    if (lane !== undefined) {
       this.#busy = true;
       this.#delivering = true;
-      outputs.job({ kind: "deliver", batch: this.#deliveries.take() });
+      outputs.job({ kind: "deliver", batch: lanes.take(lane) });
     }
     if (this.#settling !== undefined) return;
     let settlement = this.#settleAgain;

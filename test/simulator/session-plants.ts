@@ -2,7 +2,7 @@
 // crypto worker that are replaced while a run lasts.
 
 import { nanoseconds } from "../../src/shared/base/units.js";
-import { wordAt } from "../../src/shared/protocol/keyed-hash.js";
+import { signedWordAt } from "../../src/shared/protocol/session/byte-order.js";
 import { MESSAGE_DIGEST_BYTES } from "../../src/shared/protocol/session/limits.js";
 import { Outgoing } from "../../src/shared/protocol/session/outgoing.js";
 import { OutgoingStream } from "../../src/shared/protocol/session/outgoing-stream.js";
@@ -190,8 +190,8 @@ function takeAnyReceipt(): () => void {
         this,
         now,
         number,
-        wordAt(out.digests, at),
-        wordAt(out.digests, at + 4),
+        signedWordAt(out.digests, at),
+        signedWordAt(out.digests, at + 4),
       );
     },
   );

@@ -65,10 +65,10 @@ for (const readCount of [true, false]) {
   });
 }
 
-/** A file of schema version 1, as the release before this one made it. */
-function databaseOfVersion1(t: TestContext, fill: (db: Connection) => void): string {
-  const path = join(temporaryFolder(t), "version-1.db");
-  const text = new URL("../../../test/fixtures/schema-1.sql", import.meta.url);
+/** A file of an earlier schema version, as it was made then. */
+function databaseOf(version: 1 | 2, t: TestContext, fill: (db: Connection) => void): string {
+  const path = join(temporaryFolder(t), `version-${version}.db`);
+  const text = new URL(`../../../test/fixtures/schema-${version}.sql`, import.meta.url);
   const db = connect(path, {});
   db.pragma("journal_mode = WAL");
   db.exec(readFileSync(text, "utf8"));
@@ -78,58 +78,67 @@ function databaseOfVersion1(t: TestContext, fill: (db: Connection) => void): str
   return path;
 }
 
-test("a file of version 1 gets what version 2 added, every row as it was", (t) => {
-  const tables = ["outbound_messages", "inbound_messages", "tombstones", "inbound_usage"];
-  const rowsOf = (db: Connection): unknown =>
-    [...tables, "handshake_stamps", "meta"].map((name) =>
-      db.prepare(`SELECT * FROM ${name}`).all(),
-    );
-  let before: unknown;
-  const path = databaseOfVersion1(t, (db) => {
-    db.exec(`INSERT INTO outbound_messages(message_id, dst_addr, dst_port, payload)
+for (const version of [1, 2] as const) {
+  test(`a file of version ${version} gets what was added since, every row as it was`, (t) => {
+    const tables = ["outbound_messages", "inbound_messages", "tombstones", "inbound_usage"];
+    const rowsOf = (db: Connection): unknown =>
+      [...tables, "handshake_stamps", "meta"].map((name) =>
+        db.prepare(`SELECT * FROM ${name}`).all(),
+      );
+    let before: unknown;
+    const path = databaseOf(version, t, (db) => {
+      db.exec(`INSERT INTO outbound_messages(message_id, dst_addr, dst_port, payload)
       VALUES ('${ID}', 'a', 1, '{}')`);
-    for (const [id, scope] of ["", "alice", "alice"].entries()) {
-      db.exec(`INSERT INTO inbound_messages(message_id, src_addr, src_port, crypto_timestamp, peer,
+      for (const [id, scope] of ["", "alice", "alice"].entries()) {
+        db.exec(`INSERT INTO inbound_messages(message_id, src_addr, src_port, crypto_timestamp, peer,
         digest, payload) VALUES ('${idOf(id)}', 'a', 1, 'x', '${scope}', x'0${id}', '{}')`);
-    }
-    db.exec("DELETE FROM inbound_messages WHERE id = 3");
-    db.exec("INSERT INTO handshake_stamps VALUES (x'aa', 5, 9223372036854775807)");
-    db.exec("INSERT INTO peers VALUES (x'aa', 'alice', '2026-01-01T00:00:00.000')");
-    db.exec("INSERT INTO meta VALUES ('sealed_until', 7)");
-    before = rowsOf(db);
+      }
+      db.exec("DELETE FROM inbound_messages WHERE id = 3");
+      db.exec("INSERT INTO handshake_stamps VALUES (x'aa', 5, 9223372036854775807)");
+      db.exec(`INSERT INTO peers(public_key, name, session_since)
+      VALUES (x'aa', 'alice', '2026-01-01T00:00:00.000')`);
+      if (version > 1) db.exec("UPDATE peers SET skew_ms = -7, handshakes_unanswered = 3");
+      db.exec("INSERT INTO meta VALUES ('sealed_until', 7)");
+      before = rowsOf(db);
+    });
+
+    const { db, migrated } = open(path);
+    t.after(() => db.close());
+
+    assert.equal(migrated, true);
+    assert.deepEqual(rowsOf(db), before);
+    assert.equal(db.pragma("user_version", { simple: true }), SCHEMA_VERSION);
+    assert.deepEqual(
+      db
+        .prepare(
+          `SELECT name, session_since, session_up_since, skew_ms, handshakes_unanswered FROM peers`,
+        )
+        .raw()
+        .all(),
+      [["alice", "2026-01-01T00:00:00.000", null, ...(version > 1 ? [-7, 3] : [null, 0])]],
+    );
+    const objects = db
+      .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
+      .pluck()
+      .all();
+    assert.deepEqual(objects.sort(), [...SCHEMA_SQL].sort());
   });
 
-  const { db, migrated } = open(path);
-  t.after(() => db.close());
+  test(`a file that says version ${version} and lacks something of it is refused, and stays`, (t) => {
+    for (const harm of ["DROP TRIGGER inbound_deleted", "DROP TABLE peers"]) {
+      const path = databaseOf(version, t, (db) => db.exec(harm));
 
-  assert.equal(migrated, true);
-  assert.deepEqual(rowsOf(db), before);
-  assert.equal(db.pragma("user_version", { simple: true }), SCHEMA_VERSION);
-  assert.deepEqual(
-    db.prepare("SELECT name, session_since, handshakes_unanswered FROM peers").raw().all(),
-    [["alice", "2026-01-01T00:00:00.000", 0]],
-  );
-  const objects = db
-    .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
-    .pluck()
-    .all();
-  assert.deepEqual(objects.sort(), [...SCHEMA_SQL].sort());
-});
+      assert.throws(
+        () => open(path),
+        (thrown) => thrown instanceof DaemonError && thrown.code === "ERR_DB_DAMAGED",
+      );
 
-test("a file that says version 1 and lacks something of it is refused, and stays as it was", (t) => {
-  for (const harm of ["DROP TRIGGER inbound_deleted", "DROP TABLE peers"]) {
-    const path = databaseOfVersion1(t, (db) => db.exec(harm));
-
-    assert.throws(
-      () => open(path),
-      (thrown) => thrown instanceof DaemonError && thrown.code === "ERR_DB_DAMAGED",
-    );
-
-    const db = connect(path, {});
-    assert.equal(db.pragma("user_version", { simple: true }), 1);
-    db.close();
-  }
-});
+      const db = connect(path, {});
+      assert.equal(db.pragma("user_version", { simple: true }), version);
+      db.close();
+    }
+  });
+}
 
 test("a migrated file opens again without a migration, also by clients", (t) => {
   const path = oldDatabase(t, true, () => {});

@@ -9,6 +9,7 @@ import { STORED } from "../../src/shared/runtime/inbound-batch.js";
 import { writeFailure } from "../../src/shared/store/sqlite-error.js";
 import { timeText } from "../../src/shared/store/text-time.js";
 import { PeerRecords } from "../../src/workers/peer-records.js";
+import { recover } from "../../src/workers/recover.js";
 import { Stamps } from "../../src/workers/stamps.js";
 import { idOf, payloadOf } from "./fixture.js";
 import { ALICE, BOB, SessionStoreUnderTest } from "./session-fixture.js";
@@ -108,6 +109,46 @@ test("a confirmed session is confirmed for good, with its first time", (t) => {
   assert.equal(since, "2026-01-01T00:00:00.000");
 });
 
+test("a session is up from its note on, until it is lost, its peer is gone, or the daemon", (t) => {
+  const store = new SessionStoreUnderTest(t);
+  const records = recordsOf(store, entry("alice", ALICE), entry("bob", BOB));
+  const up = (): unknown =>
+    store.outside.prepare("SELECT name, session_up_since FROM peers ORDER BY name").raw().all();
+  const [since, later] = ["1970-01-01T00:00:01.500", "1970-01-01T00:00:02.000"];
+
+  records.note([{ peer: ALICE, sessionUpSince: 1_500 }], 100);
+  records.note([{ peer: BOB, sessionUpSince: 2_000 }], 100);
+  records.note([{ peer: ALICE, handshakesUnanswered: 1 }], 100);
+  const both = [
+    ["alice", since],
+    ["bob", later],
+  ];
+  assert.deepEqual(up(), both);
+  records.note([{ peer: ALICE, sessionUpSince: null }], 100);
+  assert.deepEqual(up(), [
+    ["alice", null],
+    ["bob", later],
+  ]);
+  records.note([{ peer: ALICE, sessionUpSince: 1_500 }], 100);
+
+  records.adopt([entry("alice", ALICE), entry("bob", BOB)]);
+  records.settle(100);
+  assert.deepEqual(up(), both, "the same peers again");
+  records.adopt([entry("alice", CAROL)]);
+  records.settle(100);
+  assert.deepEqual(up(), [
+    [null, null],
+    ["alice", since],
+    ["bob", null],
+  ]);
+  recover(store.db, store.now, 100);
+  assert.deepEqual(store.outside.prepare("SELECT session_up_since FROM peers").pluck().all(), [
+    null,
+    null,
+    null,
+  ]);
+});
+
 test("a note changes what it says, and leaves the rest", (t) => {
   const store = new SessionStoreUnderTest(t);
   const records = recordsOf(store, entry("alice", ALICE));
@@ -121,6 +162,7 @@ test("a note changes what it says, and leaves the rest", (t) => {
     [
       Buffer.from(ALICE, "base64"),
       "alice",
+      null,
       null,
       Buffer.from(boot),
       "1970-01-01T00:00:00.000",

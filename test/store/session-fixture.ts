@@ -206,6 +206,10 @@ export class SessionStoreUnderTest extends StoreUnderTest {
     });
   }
 
+  override spooledOf(scope: string): number {
+    return this.spool.bytesOf(scope);
+  }
+
   /** Hands a batch over; the outcome of each record. */
   deliver(handed: readonly Handed[], deadlineMs = 500): readonly number[] {
     const batch = deliveryBatch(handed, this.now);

@@ -125,6 +125,24 @@ test("stamps, confirmed sessions and spool files are there at the next start", a
   assert.deepEqual((await third.opened()).spools, []);
 });
 
+test("a session that was confirmed late does not undo mode classic, and does with auto", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  const outside = connect(store.path, { readonly: true });
+  t.after(() => outside.close());
+  const since = outside.prepare("SELECT name FROM peers WHERE session_since IS NOT NULL").pluck();
+  const confirmed = async (mode: "classic" | "auto"): Promise<unknown[]> => {
+    store.send({ kind: "peers", peers: PEERS.map((each) => ({ ...each, mode })) });
+    store.send({ kind: "confirm", peer: ALICE });
+    await store.next("confirmed");
+    return since.all();
+  };
+
+  assert.deepEqual(await confirmed("auto"), ["alice"]);
+  assert.deepEqual(await confirmed("classic"), []);
+  assert.deepEqual(await confirmed("auto"), ["alice"]);
+});
+
 test("a payload is read in pieces, and is gone with its row", async (t) => {
   const store = new RunningStore(t);
   await store.opened();

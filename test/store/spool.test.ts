@@ -21,11 +21,13 @@ import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { DaemonError } from "../../src/shared/base/errors.js";
 import { LARGE_TRANSFERS_MAX } from "../../src/shared/protocol/session/large-in.js";
+import { MESSAGE_BYTES_MAX } from "../../src/shared/protocol/session/limits.js";
 import { DELIVERED } from "../../src/shared/protocol/session/ports.js";
+import { STORED } from "../../src/shared/runtime/inbound-batch.js";
 import type { SpoolFound } from "../../src/shared/runtime/messages.js";
 import { SPOOL_LIFE_MS, spoolFolder } from "../../src/workers/spool.js";
 import { SPOOL_HEAD_BYTES, SPOOL_SLOT_BYTES } from "../../src/workers/spool-header.js";
-import { idOf, temporaryFolder } from "./fixture.js";
+import { idOf, payloadOf, temporaryFolder } from "./fixture.js";
 import {
   ALICE,
   BOB,
@@ -163,6 +165,43 @@ test("the quota counts a large message with its first piece", (t) => {
   assert.deepEqual(store.deliver([{ id: idOf(3), payload: "x".repeat(10) }]), [inserted]);
   assert.deepEqual(store.deliver([...DATA, FINISH]).at(-1), inserted);
   assert.deepEqual(store.deliver([{ id: idOf(4), payload: "x" }]), [quota]);
+});
+
+test("who begins many large messages and ends none has what the quota allows, and the others go on", (t) => {
+  const quotaBytes = 3 * PAYLOAD.length + 10;
+  const store = new SessionStoreUnderTest(t, { quotaBytes });
+  const begun = Array.from({ length: 20 }, (_, i) => ({ ...pieceAt(0), id: idOf(i) }));
+
+  const outcomes = store.deliver(begun);
+
+  assert.deepEqual(outcomes, [...Array(3).fill(spooled), ...Array(17).fill(quota)]);
+  assert.equal(filesIn(store).length, 3);
+  const onDisk = filesIn(store).reduce((sum, path) => sum + statSync(path).size, 0);
+  assert.ok(onDisk <= quotaBytes + 3 * SPOOL_HEAD_BYTES, `${onDisk} bytes`);
+  assert.match(store.reports.join(), /alice has used up the quota/);
+  const ofClassic = { scope: ALICE, payload: payloadOf(idOf(30), "x") };
+  assert.deepEqual(store.store([{ id: idOf(30), ...ofClassic }]), [STORED.quota]);
+  assert.deepEqual(store.deliver(PIECES.map((piece) => ({ ...piece, peer: 1 }))).at(-1), inserted);
+
+  store.deliver([{ kind: "drop", id: idOf(0) }]);
+  assert.deepEqual(store.store([{ id: idOf(30), ...ofClassic }]), [STORED.inserted]);
+  const rest = DATA.map((piece) => ({ ...piece, id: idOf(1) }));
+  assert.deepEqual(store.deliver([...rest, { ...FINISH, id: idOf(1) }]).at(-1), inserted);
+});
+
+test("64 MiB fit a quota of 64 MiB, and leave no room and no file", (t) => {
+  const payload = largePayload(MESSAGE_BYTES_MAX);
+  const store = new SessionStoreUnderTest(t, { quotaBytes: MESSAGE_BYTES_MAX });
+  const pieces = piecesOf({ id: ID, payload, flags: FLAG.bytes }, 8 << 20);
+
+  for (const piece of pieces.slice(0, -1)) assert.deepEqual(store.deliver([piece]), [spooled]);
+  assert.deepEqual(store.deliver([{ id: idOf(2), payload: "x" }]), [quota]);
+  assert.deepEqual(store.deliver(pieces.slice(-1)), [inserted]);
+
+  const [stored] = store.rows("payload") as [[Buffer]];
+  assert.ok(payload.equals(stored[0]));
+  assert.deepEqual([filesIn(store), store.spool.bytesOf(ALICE)], [[], 0]);
+  assert.deepEqual(store.deliver([{ id: idOf(2), payload: "x" }]), [quota]);
 });
 
 test("a peer has so many unfinished large messages, and no more", (t) => {

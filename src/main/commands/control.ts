@@ -110,7 +110,7 @@ async function status({ options }: Arguments<typeof STATUS_OPTIONS>, io: Io): Pr
   const holder = findDaemon(placeOf(places));
   const queue = existsSync(places.db) ? queueOf(places.db) : undefined;
   const spool = spoolOf(places.db);
-  const peers = peersOf(places.db);
+  const peers = peersOf(places.db, holder !== undefined);
   if (options.json) {
     const since =
       holder?.startedAtMs === undefined ? null : new Date(holder.startedAtMs).toISOString();
@@ -141,13 +141,18 @@ function spoolOf(database: string): SpoolContent | undefined {
 interface SessionLine {
   readonly name: string;
   readonly sessionSince: string;
+  /** Start of the session that is up. */
+  readonly upSince: string | null;
   readonly lastHandshakeAt: string | null;
   readonly endpoint: string | null;
   readonly skewMs: number | null;
 }
 
-/** Peers with which there was a session, as the daemon noted them; `peer status` says more. */
-function peersOf(database: string): readonly SessionLine[] {
+/**
+ * Peers with which there was a session, as the daemon noted them; `peer status` says more. `served`: it
+ * runs; without it no session is up, whatever it wrote.
+ */
+function peersOf(database: string, served: boolean): readonly SessionLine[] {
   const line = (row: PeerRow): readonly SessionLine[] => {
     const { name, sessionSince, lastHandshakeAt, endpoint, skewMs } = row;
     if (name === undefined || sessionSince === undefined) return [];
@@ -155,6 +160,7 @@ function peersOf(database: string): readonly SessionLine[] {
       {
         name,
         sessionSince,
+        upSince: (served ? row.upSince : undefined) ?? null,
         lastHandshakeAt: lastHandshakeAt ?? null,
         endpoint: endpoint ?? null,
         skewMs: skewMs ?? null,
@@ -164,13 +170,15 @@ function peersOf(database: string): readonly SessionLine[] {
   return [...readPeerRows(database).values()].flatMap(line);
 }
 
-function peerLine({ name, lastHandshakeAt, endpoint }: SessionLine, wallMs: number): string {
+function peerLine({ name, upSince, ...last }: SessionLine, wallMs: number): string {
+  const { lastHandshakeAt, endpoint } = last;
   const at = parseTime(lastHandshakeAt);
   const handshake =
     at === undefined
       ? "no handshake noted"
       : `last handshake ${Math.max(0, Math.round((wallMs - at) / 1_000))} s ago`;
-  return `peer ${name}: ${handshake}${endpoint === null ? "" : `, at ${endpoint}`}`;
+  const up = upSince === null ? "" : `up since ${upSince}, `;
+  return `peer ${name}: ${up}${handshake}${endpoint === null ? "" : `, at ${endpoint}`}`;
 }
 
 function runningLine(holder: ReturnType<typeof findDaemon>): string {

@@ -7,7 +7,7 @@ import { DaemonError } from "../../shared/base/errors.js";
 import { loadPlaces } from "../config.js";
 import { type Edit, editConfig, editedPath, editOf } from "../config-edit.js";
 import { type ConfigInput, openSources, type Sources } from "../config-sources.js";
-import { lockHolder } from "../instance.js";
+import { findDaemon, lockHolder } from "../instance.js";
 import type { SecretPlaces } from "../secrets.js";
 import type { PeerTable } from "../settings.js";
 import { type Section, setKey, tomlString } from "../toml-text.js";
@@ -18,7 +18,7 @@ import { quoted } from "./printable.js";
 
 export const PEER_FILE_OPTIONS = {
   config: { kind: "text", placeholder: "FILE", summary: "configuration file" },
-  db: { kind: "text", placeholder: "FILE", summary: "database (status, rotate)" },
+  db: { kind: "text", placeholder: "FILE", summary: "database (list, status, rotate)" },
 } as const satisfies OptionTable;
 
 interface FileOptions {
@@ -69,6 +69,12 @@ export class PeerFile {
   /** The database that the daemon of this configuration uses. */
   get database(): string {
     return loadPlaces(this.input).db;
+  }
+
+  /** Whether a daemon serves it: what it says of now is true only then. */
+  get isServed(): boolean {
+    const { db, pidFile } = loadPlaces(this.input);
+    return findDaemon({ db, pidFile }) !== undefined;
   }
 
   /** The peer of that name and its place in the file, or a refusal that knows a similar name. */

@@ -1,7 +1,7 @@
 // `securedgram peer status`: what is spoken with each session peer, and where the change of its keys
 // stands, as the daemon last wrote it into the database.
 
-import { EXIT, type ExitCode } from "../../shared/base/errors.js";
+import { DaemonError, EXIT, type ExitCode } from "../../shared/base/errors.js";
 import { type PeerConfig, speaksSession } from "../../shared/protocol/session/peer-config.js";
 import {
   initialRotation,
@@ -54,6 +54,22 @@ export function rowOf(peer: PeerConfig, rows: ReadonlyMap<string, PeerRow>): Pee
   return undefined;
 }
 
+/** Since when the session of each peer is up, by name; nothing where that cannot be read. */
+export function sessionsUp(file: PeerFile): ReadonlyMap<string, string> {
+  try {
+    if (!file.isServed) return new Map();
+    const rows = readPeerRows(file.database);
+    const since = configuredPeers(file).flatMap((peer): [string, string][] => {
+      const { upSince } = rowOf(peer, rows) ?? {};
+      return upSince === undefined ? [] : [[peer.name, upSince]];
+    });
+    return new Map(since);
+  } catch (error) {
+    if (error instanceof DaemonError) return new Map();
+    throw error;
+  }
+}
+
 export interface PeerState {
   readonly name: string;
   readonly mode: PeerConfig["mode"];
@@ -71,7 +87,13 @@ export interface PeerState {
   readonly rotation: RotationPhase | null;
 }
 
-export function stateOf(peer: PeerConfig, row: PeerRow | undefined, wallMs: number): PeerState {
+/** `served`: a daemon runs; without one no session is up, whatever the last one wrote. */
+export function stateOf(
+  peer: PeerConfig,
+  row: PeerRow | undefined,
+  wallMs: number,
+  served = true,
+): PeerState {
   const isAuto = peer.mode === "auto";
   const speaks =
     peer.mode === "session" || (isAuto && row?.sessionSince !== undefined) ? "session" : "classic";
@@ -83,7 +105,7 @@ export function stateOf(peer: PeerConfig, row: PeerRow | undefined, wallMs: numb
     speaks,
     publicKey: peer.publicKey === undefined ? null : base64Text(peer.publicKey),
     sessionSince: row?.sessionSince ?? null,
-    upSince: row?.upSince ?? null,
+    upSince: (served ? row?.upSince : undefined) ?? null,
     lastHandshakeAt: row?.lastHandshakeAt ?? null,
     skewMs: row?.skewMs ?? null,
     endpoint: row?.endpoint ?? null,
@@ -103,9 +125,10 @@ export async function peerStatus(
   if (name !== "") file.find(name);
   const rows = readPeerRows(file.database);
   const now = Date.now();
+  const { isServed } = file;
   const states = configuredPeers(file)
     .filter((peer) => name === "" || peer.name === name)
-    .map((peer) => stateOf(peer, rowOf(peer, rows), now));
+    .map((peer) => stateOf(peer, rowOf(peer, rows), now, isServed));
   if (options.json) {
     await io.write(`${JSON.stringify({ v: 1, peers: states }, undefined, 2)}\n`);
   } else {

@@ -38,7 +38,7 @@ export const peerCommand = defineCommand({
       summary: "list the peers of the configuration file",
       usage: "",
       positionals: [0, 0],
-      options: [...FILE, "json"],
+      options: [...FILE, "db", "json"],
     },
     {
       name: "show",
@@ -168,9 +168,16 @@ function shownOf(peer: PeerTable): Readonly<Record<string, unknown>> {
 }
 
 async function list(options: Options, io: Io): Promise<ExitCode> {
-  const { peers } = new PeerFile(options, io);
+  const file = new PeerFile(options, io);
+  const { peers } = file;
+  const { sessionsUp } = await import("./peer-status.js");
+  const up = sessionsUp(file);
   if (options.json) {
-    const shown = { v: 1, peers: peers.map(shownOf) };
+    const listed = peers.map((peer) => ({
+      ...shownOf(peer),
+      session_up_since: up.get(peer.name) ?? null,
+    }));
+    const shown = { v: 1, peers: listed };
     await io.write(`${JSON.stringify(shown, undefined, 2)}\n`);
     return EXIT.done;
   }
@@ -179,8 +186,9 @@ async function list(options: Options, io: Io): Promise<ExitCode> {
     modeOf(peer),
     peer.public_key ?? "-",
     [peer.address ?? "-"].flat().join(" "),
+    up.has(peer.name) ? `up since ${up.get(peer.name)}` : "",
   ]);
-  for (const line of columns(rows)) await io.write(`${line}\n`);
+  for (const line of columns(rows)) await io.write(`${line.trimEnd()}\n`);
   return EXIT.done;
 }
 

@@ -16,6 +16,8 @@ export class DeadlineHeap {
   /** Place in heap order, by slot. */
   #places: Int32Array;
   #size = 0;
+  /** Deadline of the entry that is moved: handed on in a call, it would be an object each time. */
+  readonly #moved = new Float64Array(1);
 
   constructor(capacity: number) {
     this.#capacity = capacity;
@@ -35,15 +37,21 @@ export class DeadlineHeap {
 
   /** Puts the slot in at `at`, or moves it there. Any number but NaN; Infinity is never due. */
   set(slot: number, at: number): void {
+    this.#moved[0] = at;
+    this.#enter(slot);
+  }
+
+  /** Apart, so that `set` is small enough to become part of its callers. */
+  #enter(slot: number): void {
     assert(slot >= 0 && slot < this.#capacity, "a slot is below the capacity");
-    assert(!Number.isNaN(at), "a deadline is a number");
+    assert(!Number.isNaN(this.#moved[0]), "a deadline is a number");
     if (slot >= this.#places.length) this.#grow(slot + 1);
     let place = this.#places[slot];
     if (place === NOWHERE) {
       place = this.#size;
       this.#size += 1;
     }
-    this.#sift(place, slot, at);
+    this.#sift(place, slot);
   }
 
   /** Takes the slot out; false when it was not in. */
@@ -52,7 +60,10 @@ export class DeadlineHeap {
     const place = this.#places[slot];
     this.#places[slot] = NOWHERE;
     this.#size -= 1;
-    if (place < this.#size) this.#sift(place, this.#slots[this.#size], this.#deadlines[this.#size]);
+    if (place < this.#size) {
+      this.#moved[0] = this.#deadlines[this.#size];
+      this.#sift(place, this.#slots[this.#size]);
+    }
     return true;
   }
 
@@ -67,7 +78,8 @@ export class DeadlineHeap {
   }
 
   /** Settles an entry that belongs at `place` or somewhere above or below it. */
-  #sift(from: number, slot: number, at: number): void {
+  #sift(from: number, slot: number): void {
+    const at = this.#moved[0];
     let place = from;
     for (let above = (place - 1) >> 1; place > 0 && this.#deadlines[above] > at; ) {
       this.#put(place, this.#slots[above], this.#deadlines[above]);

@@ -29,6 +29,7 @@
 //  152      n    payload
 
 import { assert } from "../base/assert.js";
+import { ByteCopier } from "../base/byte-copier.js";
 import { MESSAGE_ID_BYTES } from "../protocol/constants.js";
 import {
   BOOT_ID_BYTES,
@@ -78,6 +79,7 @@ export interface DeliveryBatchOptions {
 /** Gathers one batch; each method copies a record in, or says false when there is no room. */
 export class DeliveryBatchWriter {
   readonly #options: DeliveryBatchOptions;
+  readonly #copier = new ByteCopier();
   #bytes = new Uint8Array(BYTES_INITIAL);
   #view = new DataView(this.#bytes.buffer);
   /** Memory of a batch that came back: fresh memory by the megabyte keeps the collector at work. */
@@ -186,12 +188,13 @@ export class DeliveryBatchWriter {
     view.setFloat64(at + 72, delivery.sentWallNs, true);
     view.setUint32(at + 148, delivery.resume ? 1 : 0, true);
     copy(delivery.boot, 0, into, at + 96, BOOT_ID_BYTES);
-    copy(bytes, delivery.messageIdAt, into, at + 120, MESSAGE_ID_BYTES);
+    const copier = this.#copier;
+    copier.copy(bytes, delivery.messageIdAt, into, at + 120, MESSAGE_ID_BYTES);
     if ((delivery.flags & MESSAGE_FLAG.reply) !== 0) {
-      copy(bytes, delivery.inReplyToAt, into, at + 132, MESSAGE_ID_BYTES);
+      copier.copy(bytes, delivery.inReplyToAt, into, at + 132, MESSAGE_ID_BYTES);
     }
-    const payload = bytes.subarray(delivery.payloadAt, delivery.payloadAt + delivery.payloadLength);
-    into.set(payload, at + DELIVERY_RECORD_HEADER_BYTES);
+    const { payloadAt, payloadLength } = delivery;
+    copier.copy(bytes, payloadAt, into, at + DELIVERY_RECORD_HEADER_BYTES, payloadLength);
     return at;
   }
 
@@ -345,10 +348,10 @@ export class DeliveryBatchReader implements DeliveredRecord {
     return this.#view.getUint32(this.#at + 148, true) === 1;
   }
   get digestLow(): number {
-    return this.#view.getUint32(this.#at + 104, true);
+    return this.#view.getInt32(this.#at + 104, true);
   }
   get digestHigh(): number {
-    return this.#view.getUint32(this.#at + 108, true);
+    return this.#view.getInt32(this.#at + 108, true);
   }
 
   /** Offsets into `bytes`. */

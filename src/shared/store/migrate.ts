@@ -1,5 +1,5 @@
-// Brings an older daemon's file (user_version 0), or one of version 1, to version 2 in one transaction,
-// rows intact; makes the schema of a new file; says what is wrong with a file that claims to be of a
+// Brings an older daemon's file (user_version 0), or one of an earlier version, up to date in one
+// transaction, rows intact; makes the schema of a new file; says what is wrong with a file that claims to be of a
 // version.
 
 import type { Connection } from "./driver.js";
@@ -7,7 +7,6 @@ import {
   ADDED_IN_VERSION_2,
   INBOUND_COLUMNS_ADDED,
   INBOUND_COLUMNS_OLD,
-  OBJECTS_OF_VERSION_1,
   OLD_INDEXES,
   OUTBOUND_COLUMNS_ADDED,
   OUTBOUND_COLUMNS_OLD,
@@ -16,6 +15,7 @@ import {
   REMOVED_IN_VERSION_2,
   SCHEMA_SQL,
   SCHEMA_VERSION,
+  tablesOfVersion,
 } from "./schema.js";
 
 /** BLAKE2b-256 of the canonical form of a stored payload, 32 bytes. */
@@ -36,20 +36,21 @@ export function createSchema(db: Connection): void {
 /** Runs inside the caller's transaction, on a file of `version` in which no fault was found. */
 export function migrateSchema(db: Connection, version: number, digestOf: DigestOf): void {
   if (version === 0) migrateOld(db, digestOf);
-  else migrateVersion1(db);
+  else migrateOwn(db, version);
   db.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
-function migrateVersion1(db: Connection): void {
-  for (const trigger of REMOVED_IN_VERSION_2) db.exec(`DROP TRIGGER IF EXISTS ${trigger}`);
-  for (const { name } of OBJECTS_OF_VERSION_1) {
-    db.exec(`ALTER TABLE ${name} RENAME TO ${name}_before`);
+function migrateOwn(db: Connection, version: number): void {
+  const before = tablesOfVersion(version);
+  if (version === 1) {
+    for (const trigger of REMOVED_IN_VERSION_2) db.exec(`DROP TRIGGER IF EXISTS ${trigger}`);
   }
+  for (const { name } of before) db.exec(`ALTER TABLE ${name} RENAME TO ${name}_before`);
   for (const { name, sql } of OWN_OBJECTS) {
-    const isNew = ADDED_IN_VERSION_2.includes(name);
-    if (isNew || OBJECTS_OF_VERSION_1.some((object) => object.name === name)) db.exec(sql);
+    const isNew = version === 1 && ADDED_IN_VERSION_2.includes(name);
+    if (isNew || before.some((object) => object.name === name)) db.exec(sql);
   }
-  for (const { name } of OBJECTS_OF_VERSION_1) {
+  for (const { name } of before) {
     const columns = [...columnsOf(db, `${name}_before`).keys()].join(", ");
     db.exec(`INSERT INTO ${name}(${columns}) SELECT ${columns} FROM ${name}_before`);
     db.exec(`DROP TABLE ${name}_before`);
@@ -161,8 +162,9 @@ export function schemaFault(db: Connection, version = SCHEMA_VERSION): string | 
 
 function objectsOf(version: number): typeof OWN_OBJECTS {
   if (version >= SCHEMA_VERSION) return OWN_OBJECTS;
-  return OWN_OBJECTS.filter(({ name }) => !ADDED_IN_VERSION_2.includes(name)).map(
-    (object) => OBJECTS_OF_VERSION_1.find(({ name }) => name === object.name) ?? object,
+  const before = tablesOfVersion(version);
+  return OWN_OBJECTS.filter(({ name }) => version > 1 || !ADDED_IN_VERSION_2.includes(name)).map(
+    (object) => before.find(({ name }) => name === object.name) ?? object,
   );
 }
 

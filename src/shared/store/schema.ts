@@ -1,10 +1,10 @@
-// The schema, version 2, as texts that SQLite keeps literally: what `share/schema.sql` says in prose
+// The schema, version 3, as texts that SQLite keeps literally: what `share/schema.sql` says in prose
 // is tested to be this. Two tables are the contract with other programs (names, columns, states and
 // defaults never change; columns are added); the rest is ours. Triggers are plain SQL because they
 // must fire in every process that writes, whatever program it runs.
 
 /** PRAGMA user_version of files that this code makes and works on. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 const NOW = "strftime('%Y-%m-%dT%H:%M:%f','now')";
 
@@ -101,6 +101,16 @@ BEGIN
   SELECT RAISE(ROLLBACK, 'id is negative or far above the sequence; leave it out');
 END`;
 
+const PEER_COLUMNS_OF_VERSION_2: readonly Column[] = [
+  column("boot BLOB"),
+  column("last_handshake_at TEXT"),
+  column("skew_ms INTEGER"),
+  column("endpoint TEXT"),
+  column("rotation TEXT"),
+  column("classic_since TEXT"),
+  column("handshakes_unanswered INTEGER NOT NULL DEFAULT 0"),
+];
+
 /** Everything else: ours alone, made anew in a migrated file, compared text by text at every open. */
 export const OWN_OBJECTS: readonly { readonly name: string; readonly sql: string }[] = [
   table(
@@ -131,13 +141,8 @@ export const OWN_OBJECTS: readonly { readonly name: string; readonly sql: string
     column("public_key BLOB NOT NULL PRIMARY KEY"),
     column("name TEXT"),
     column("session_since TEXT"),
-    column("boot BLOB"),
-    column("last_handshake_at TEXT"),
-    column("skew_ms INTEGER"),
-    column("endpoint TEXT"),
-    column("rotation TEXT"),
-    column("classic_since TEXT"),
-    column("handshakes_unanswered INTEGER NOT NULL DEFAULT 0"),
+    column("session_up_since TEXT"),
+    ...PEER_COLUMNS_OF_VERSION_2,
   ]),
   table("stream_gaps", [
     column("id INTEGER PRIMARY KEY AUTOINCREMENT"),
@@ -219,14 +224,17 @@ function nameOf(sql: string): string {
   return name;
 }
 
-/** What a file of version 1 has otherwise than {@link OWN_OBJECTS}: made anew by the migration. */
-export const OBJECTS_OF_VERSION_1: readonly { readonly name: string; readonly sql: string }[] = [
-  table("peers", [
-    column("public_key BLOB NOT NULL PRIMARY KEY"),
-    column("name TEXT"),
-    column("session_since TEXT"),
-  ]),
-].map((sql) => ({ name: nameOf(sql), sql }));
+const PEER_COLUMNS_OF_VERSION_1: readonly Column[] = [
+  column("public_key BLOB NOT NULL PRIMARY KEY"),
+  column("name TEXT"),
+  column("session_since TEXT"),
+];
+
+/** What a file of an earlier version has otherwise: tables, made anew by the migration. */
+export function tablesOfVersion(version: number): typeof OWN_OBJECTS {
+  const added = version === 1 ? [] : PEER_COLUMNS_OF_VERSION_2;
+  return [{ name: "peers", sql: table("peers", [...PEER_COLUMNS_OF_VERSION_1, ...added]) }];
+}
 
 /** What a file of version 1 has not. */
 export const ADDED_IN_VERSION_2: readonly string[] = [

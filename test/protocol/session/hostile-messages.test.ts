@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../../../src/shared/base/units.js";
 import { NUMBER_SPAN_NUMBERS, STREAMS_MAX } from "../../../src/shared/protocol/session/limits.js";
+import { DELIVERED } from "../../../src/shared/protocol/session/ports.js";
 import { CLOSING, REFUSAL } from "../../../src/shared/protocol/session/reasons.js";
 import { ReassemblyBudget } from "../../../src/shared/protocol/session/reassembly.js";
 import { Receiver } from "../../../src/shared/protocol/session/receiver.js";
@@ -37,8 +38,8 @@ class Hostile {
   settle(below: number): number | undefined {
     return this.receiver.handleSettled(below, this.store);
   }
-  answer(): void {
-    for (const record of this.store.run()) this.receiver.handleDelivered(record, this.store);
+  answer(failure?: number): void {
+    for (const record of this.store.run(failure)) this.receiver.handleDelivered(record, this.store);
   }
   set now(now: Nanoseconds) {
     this.receiver.now = now;
@@ -177,6 +178,96 @@ test("files that are begun and dropped without end are slowed down, files that e
     assert.deepEqual(ends.refused(), [], `file ${n}`);
   }
   assert.equal(ends.store.inserted.length, 300);
+});
+
+test("files of messages that were refused for a while go with their numbers", () => {
+  const it = new Hostile();
+  it.say(large(1));
+  it.answer();
+  it.say(large(1, { offset: 100 }));
+  it.say(large(2, { id: 2 }));
+  it.answer(DELIVERED.quota);
+  assert.deepEqual(it.refused(), [REFUSAL.quota, REFUSAL.quota]);
+  assert.deepEqual([it.receiver.files.size, it.store.files], [2, 1]);
+
+  it.settle(2);
+  it.answer();
+  assert.deepEqual([it.receiver.files.size, it.store.files], [1, 0], "2 may still come");
+  it.settle(3);
+  it.answer();
+  assert.deepEqual([it.receiver.files.size, it.store.files], [0, 0]);
+});
+
+test("a file goes that is settled while the store is at its last piece, and refuses it", () => {
+  const it = new Hostile();
+  const digest = digestOf(hex(idOf(1)), new Uint8Array(LARGE_BYTES));
+  for (let offset = 0; offset < LARGE_BYTES; offset += 100_000) {
+    it.say(large(1, { offset, digest, data: new Uint8Array(100_000) }));
+  }
+  it.settle(2);
+  it.answer(DELIVERED.busy);
+  it.answer();
+
+  assert.deepEqual([it.receiver.files.size, it.store.files], [0, 0]);
+});
+
+test("a file is dropped when there is room for the word, but not one that began anew", () => {
+  for (const again of [false, true]) {
+    const it = new Hostile();
+    it.say(large(1));
+    it.say(large(2));
+    it.answer();
+    it.store.recordsMax = 0;
+    it.settle(3);
+    assert.deepEqual([it.receiver.files.size, it.store.files], [0, 2]);
+    assert.ok(it.receiver.waitsForRoom);
+
+    it.store.recordsMax = 1_000;
+    if (again) it.say(large(3, { id: 1 }));
+    it.receiver.handleRoom(it.store);
+    it.answer();
+
+    assert.equal(it.store.files, again ? 1 : 0);
+    assert.equal(it.receiver.waitsForRoom, false);
+  }
+});
+
+test("at the quota, what an earlier boot left makes way, one at a time, and can come again", () => {
+  const it = new Hostile();
+  for (let n = 1; n <= 3; n++) it.say(large(n));
+  it.answer();
+  it.receiver.sessionUp(new Uint8Array(8).fill(2), true);
+  for (const each of it.receiver.files.all()) it.receiver.files.told(each);
+  it.say(large(1, { id: 2, offset: 100 }));
+  const files = (): number[] => [it.receiver.files.size, it.store.files];
+  it.answer();
+  assert.deepEqual(files(), [3, 3]);
+
+  it.store.refuses = () => DELIVERED.quota;
+  for (const second of [10, 12, 14]) {
+    it.now = nanoseconds(second * NS_PER_SECOND);
+    for (let number = 2; number < 20; number++) it.say({ number });
+    it.answer();
+    it.answer();
+    assert.deepEqual(files(), [2, 2], `after ${second} s`);
+  }
+  it.now = nanoseconds(16 * NS_PER_SECOND);
+  it.say({ number: 20 });
+  it.answer();
+  it.answer();
+  assert.deepEqual(files(), [1, 1], "what has a number of this boot stays");
+  it.now = nanoseconds(60 * NS_PER_SECOND);
+  it.say({ number: 21 });
+  it.answer();
+  it.answer();
+  assert.deepEqual(files(), [1, 1]);
+
+  it.store.refuses = undefined;
+  it.say(large(30, { id: 1, offset: 200 }));
+  const [, begun] = it.receiver.files.all();
+  assert.deepEqual([begun?.tell, begun?.dropped], [true, true], "its sender hears that it is gone");
+  it.say(large(31, { id: 40, offset: 200 }));
+  assert.equal(it.receiver.files.all()[2]?.dropped, false);
 });
 
 test("a SETTLED in each packet costs what it settles, not what is held", () => {

@@ -683,8 +683,8 @@ export class LayerHost implements PacketSink, PacketOpenSink, HandshakeSink, Del
       const answered = {
         ...record,
         outcome: outcome as DeliveredRecord["outcome"],
-        digestLow: view.getUint32(0, true),
-        digestHigh: view.getUint32(4, true),
+        digestLow: view.getInt32(0, true),
+        digestHigh: view.getInt32(4, true),
       };
       this.layer.handleDelivered(answered, this);
       this.pump();

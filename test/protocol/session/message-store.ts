@@ -183,8 +183,8 @@ export class MessageStore implements DeliverySink {
     return {
       ...{ peer: 0, token, number, offset, payloadLength: payload.length },
       outcome: outcome as DeliveredRecord["outcome"],
-      digestLow: digest.readUInt32LE(0),
-      digestHigh: digest.readUInt32LE(4),
+      digestLow: digest.readInt32LE(0),
+      digestHigh: digest.readInt32LE(4),
     };
   }
 

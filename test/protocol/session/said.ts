@@ -182,13 +182,13 @@ function hear(reader: FrameReader, bytes: Uint8Array): Said | "fault" | undefine
       const { receipt } = reader;
       const entries: [number, number, number][] = [];
       while (receipt.next()) {
-        entries.push([receipt.number, receipt.digestLow, receipt.digestHigh]);
+        entries.push([receipt.number, receipt.digestLow >>> 0, receipt.digestHigh >>> 0]);
       }
       return { kind: "receipt", boot: run(receipt.bootAt, 8), entries };
     }
     case FRAME.refuse: {
       const { bootAt, number, digestLow, digestHigh, reason, delaySeconds } = reader.refuse;
-      const digest: Pair = [digestLow, digestHigh];
+      const digest: Pair = [digestLow >>> 0, digestHigh >>> 0];
       return { kind: "refuse", boot: run(bootAt, 8), number, digest, reason, delaySeconds };
     }
     case FRAME.settled:

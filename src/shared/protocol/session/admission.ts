@@ -1,7 +1,7 @@
 // Which messages of one boot of a peer are taken up, and how those are turned away that are not: by
 // number. What is turned away for a while draws a refusal, since its packet is acknowledged.
 
-import { wordAt } from "../keyed-hash.js";
+import { signedWordAt } from "./byte-order.js";
 import { IncomingNumbers } from "./incoming-numbers.js";
 import type { MessageFrame } from "./message-frame.js";
 import { DELIVERED, type DeliveredRecord } from "./ports.js";
@@ -61,8 +61,8 @@ export class Admission {
 
   refuse(frame: MessageFrame, reason: number): void {
     const { bytes, digest16At, number } = frame;
-    const digestLow = frame.fragmented ? wordAt(bytes, digest16At) : 0;
-    const digestHigh = frame.fragmented ? wordAt(bytes, digest16At + 4) : 0;
+    const digestLow = frame.fragmented ? signedWordAt(bytes, digest16At) : 0;
+    const digestHigh = frame.fragmented ? signedWordAt(bytes, digest16At + 4) : 0;
     const delaySeconds = reason === REFUSAL.tooLarge ? 0 : RETRY_SECONDS;
     this.refusals.append({ number, digestLow, digestHigh, reason, delaySeconds });
   }

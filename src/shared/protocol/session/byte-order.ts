@@ -21,6 +21,13 @@ export function putWordLittle(into: Uint8Array, at: number, word: number): void 
 export const wordBigAt = (bytes: Uint8Array, at: number): number =>
   ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
 
+/**
+ * The little-endian word at any offset, signed: a number above 2^31 is an object to V8 wherever it is
+ * handed on. For words that are only compared or copied.
+ */
+export const signedWordAt = (bytes: Uint8Array, at: number): number =>
+  bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
+
 /** Copies `count` bytes; returns the offset behind them. For ids and digests: no view, no call out. */
 export function putBytes(
   into: Uint8Array,

@@ -8,7 +8,8 @@ import type { Arrival, PieceDelivery } from "./ports.js";
 import { PAYLOAD_OFFSET_BYTES, REPLY_OFFSET_BYTES } from "./reassembly.js";
 import type { Gap, StreamIn, Waiting } from "./stream-in.js";
 
-const TWO_32 = 2 ** 32;
+/** Boots of the peer are counted below this; the token of a message that is not large is that count. */
+export const TOKEN_BOOTS = 2 ** 20;
 const NO_BYTES = new Uint8Array(0);
 
 export class DeliveryDraft implements PieceDelivery {
@@ -43,7 +44,7 @@ export class DeliveryDraft implements PieceDelivery {
   /** The message, or the piece, of a frame; its bytes lie in the packet. */
   ofFrame(frame: MessageFrame, stream: StreamIn | undefined, arrival: Arrival): this {
     this.#from(arrival);
-    this.token = this.#boots * TWO_32;
+    this.token = this.#boots;
     this.number = frame.number;
     this.flags = frame.messageFlags;
     this.stream = stream?.name ?? "";
@@ -65,7 +66,7 @@ export class DeliveryDraft implements PieceDelivery {
 
   /** A piece of that file. */
   ofFile(large: LargeIn): this {
-    this.token = this.#boots * TWO_32 + large.token;
+    this.token = large.token * TOKEN_BOOTS + this.#boots;
     return this;
   }
 
@@ -88,7 +89,7 @@ export class DeliveryDraft implements PieceDelivery {
   /** An ordered message whose turn it is. */
   ofWaiting(waiting: Waiting, stream: StreamIn, gap: Gap | undefined, resume: boolean): this {
     this.#from(waiting.arrival);
-    this.token = this.#boots * TWO_32;
+    this.token = this.#boots;
     this.number = waiting.number;
     this.flags = waiting.flags;
     this.stream = stream.name;

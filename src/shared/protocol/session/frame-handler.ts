@@ -11,7 +11,7 @@ import { FRAME, NO_FRAME } from "./frame-type.js";
 import { BOOT_ID_BYTES } from "./limits.js";
 import { NumberRanges } from "./number-ranges.js";
 import type { PeerPath } from "./peer-path.js";
-import type { Arrival, DeliverySink, HandshakeSink } from "./ports.js";
+import type { Arrival, DeliverySink, HandshakeSink, OpenedSessionPacket } from "./ports.js";
 import { CLOSING, type Closing } from "./reasons.js";
 import type { Receiver } from "./receiver.js";
 import type { Rekeys } from "./rekeys.js";
@@ -46,6 +46,12 @@ export class FrameHandler {
   /** The highest SETTLED of the packet. */
   #below = 0;
   readonly #ranges = new NumberRanges(HAVE_RANGES_MAX);
+  /** Of the packet in hand; one object for all of them. */
+  readonly #arrival: { -readonly [K in keyof Arrival]: Arrival[K] } = {
+    address: "",
+    port: 0,
+    sentWallNs: 0,
+  };
 
   constructor(options: {
     /** Ours: receipts of another boot are about messages that nobody remembers. */
@@ -75,36 +81,30 @@ export class FrameHandler {
   handle(
     now: Nanoseconds,
     session: Session,
-    bytes: Uint8Array,
-    at: number,
-    length: number,
-    arrival: Arrival,
+    packet: OpenedSessionPacket,
     sinks: FrameSinks,
   ): Closing | undefined {
     const reader = this.#reader;
-    reader.open(bytes, at, length);
+    reader.open(packet.bytes, packet.bodyAt, packet.bodyLength);
+    this.#arrival.address = packet.address;
+    this.#arrival.port = packet.port;
+    this.#arrival.sentWallNs = session.peerWallNs(now);
     this.#below = 0;
     this.#receiver.now = now;
     for (;;) {
       const frame = reader.next();
       if (frame === NO_FRAME.end) return this.#settled(sinks.delivery);
       if (frame === NO_FRAME.fault) return CLOSING.frame;
-      const closing = this.#one(now, session, frame, arrival, sinks);
+      const closing = this.#one(now, session, frame, sinks);
       if (closing !== undefined) return closing;
     }
   }
 
-  #one(
-    now: Nanoseconds,
-    session: Session,
-    frame: number,
-    arrival: Arrival,
-    sinks: FrameSinks,
-  ): Closing | undefined {
+  #one(now: Nanoseconds, session: Session, frame: number, sinks: FrameSinks): Closing | undefined {
     const reader = this.#reader;
     switch (frame) {
       case FRAME.message:
-        return this.#receiver.handleMessage(reader.message, arrival, sinks.delivery);
+        return this.#receiver.handleMessage(reader.message, this.#arrival, sinks.delivery);
       case FRAME.ack:
         return this.#ack(now, session);
       case FRAME.receipt:

@@ -6,8 +6,7 @@
 //   SETTLED  type 0x06 | below v
 
 import { assert } from "../../base/assert.js";
-import { wordAt } from "../keyed-hash.js";
-import { putBytes, putWordLittle } from "./byte-order.js";
+import { putBytes, putWordLittle, signedWordAt } from "./byte-order.js";
 import { FrameCursor } from "./frame-cursor.js";
 import { FRAME } from "./frame-type.js";
 import { BOOT_ID_BYTES, DIGEST_RECEIPT_BYTES, RECEIPTS_PER_FRAME_MAX } from "./limits.js";
@@ -116,8 +115,8 @@ export class ReceiptFrame {
     this.#left -= 1;
     this.number += this.#rest.varint();
     const at = this.#rest.take(DIGEST_RECEIPT_BYTES);
-    this.digestLow = wordAt(this.bytes, at);
-    this.digestHigh = wordAt(this.bytes, at + 4);
+    this.digestLow = signedWordAt(this.bytes, at);
+    this.digestHigh = signedWordAt(this.bytes, at + 4);
     return true;
   }
 }
@@ -165,8 +164,8 @@ export class RefuseFrame {
     this.reason = cursor.byte();
     this.delaySeconds = cursor.varint();
     if (cursor.failed || this.number < 1) return false;
-    this.digestLow = wordAt(this.bytes, digestAt);
-    this.digestHigh = wordAt(this.bytes, digestAt + 4);
+    this.digestLow = signedWordAt(this.bytes, digestAt);
+    this.digestHigh = signedWordAt(this.bytes, digestAt + 4);
     return this.delaySeconds === 0 || !isPermanent(this.reason);
   }
 }

@@ -5,6 +5,9 @@ import { LARGE_TRANSFERS_MAX, LargeIn } from "./large-in.js";
 import { DIGEST_PIECE_BYTES } from "./limits.js";
 import type { MessageFrame } from "./message-frame.js";
 
+/** Files that were forgotten and are remembered as such. */
+const FORGOTTEN_MAX = 1_024;
+
 /** A spool file that an earlier run left. */
 export interface SpoolFound {
   readonly messageId: Uint8Array;
@@ -19,6 +22,8 @@ export class IncomingFiles {
   readonly #byToken = new Map<number, LargeIn>();
   /** All of them: looked through for each packet. */
   #all: LargeIn[] = [];
+  /** Message ids, in hex, of files that are gone and that the other end may have heard of. */
+  readonly #forgotten = new Set<string>();
   #token = 0;
 
   get full(): boolean {
@@ -33,6 +38,10 @@ export class IncomingFiles {
   /** One that nobody has asked about in this boot of the peer, the oldest. */
   unclaimed(): LargeIn | undefined {
     return this.#all.find(({ number, finishing }) => number === 0 && !finishing);
+  }
+  /** One that no number of this boot is about, the oldest: nobody may ever go on with it. */
+  leftover(): LargeIn | undefined {
+    return this.#all.find(({ lastNumber, finishing }) => lastNumber === 0 && !finishing);
   }
   ofNumber(number: number): LargeIn | undefined {
     return this.#byNumber.get(number);
@@ -65,6 +74,10 @@ export class IncomingFiles {
     return this.#byId.get(hexOf(frame.bytes, frame.messageIdAt));
   }
 
+  has(messageId: Uint8Array): boolean {
+    return this.#byId.has(hexOf(messageId, 0));
+  }
+
   /** Whether a piece says the same of its message as what is here. */
   fits(large: LargeIn, frame: MessageFrame): boolean {
     if (large.total !== frame.total) return false;
@@ -74,11 +87,14 @@ export class IncomingFiles {
 
   begin(frame: MessageFrame): LargeIn {
     const { bytes, messageIdAt, digest16At, total } = frame;
-    return this.#enter(
+    const large = this.#enter(
       bytes.slice(messageIdAt, messageIdAt + MESSAGE_ID_BYTES),
       bytes.slice(digest16At, digest16At + DIGEST_PIECE_BYTES),
       total,
     );
+    // It may come from where its file ended.
+    if (this.#forgotten.delete(hexOf(bytes, messageIdAt))) large.startOver();
+    return large;
   }
 
   /** What an earlier run left on disk. */
@@ -93,7 +109,28 @@ export class IncomingFiles {
   number(large: LargeIn, number: number): void {
     this.#byNumber.delete(large.number);
     large.number = number;
-    if (number !== 0) this.#byNumber.set(number, large);
+    if (number === 0) return;
+    large.lastNumber = number;
+    this.#byNumber.set(number, large);
+  }
+
+  /** A new boot of the peer: its numbers count from 1 again. */
+  restart(): void {
+    for (const large of this.#all) {
+      this.number(large, 0);
+      large.lastNumber = 0;
+    }
+  }
+
+  /** Its file goes before its message came, and its sender has not been told. */
+  forget(large: LargeIn): void {
+    this.end(large);
+    if (large.onDisk.size === 0) return;
+    const [oldest] = this.#forgotten;
+    if (oldest !== undefined && this.#forgotten.size >= FORGOTTEN_MAX) {
+      this.#forgotten.delete(oldest);
+    }
+    this.#forgotten.add(hexOf(large.messageId, 0));
   }
 
   end(large: LargeIn): void {

@@ -20,6 +20,8 @@ export class LargeIn {
   readonly token: number;
   /** Number under which it comes now; 0 when only its file is known. */
   number = 0;
+  /** The newest number of this boot that it came under; 0: an earlier boot, or run of ours, left it. */
+  lastNumber = 0;
   /** Where it stands in its stream, if it is ordered. */
   stream: StreamIn | undefined;
   sequence = 0;

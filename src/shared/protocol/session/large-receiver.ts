@@ -17,6 +17,8 @@ import type { StreamIn } from "./stream-in.js";
 /** Unfinished files of a peer that are dropped, a second and at once, before new ones must wait. */
 const DROPS_PER_SECOND = 4;
 const DROPS_BURST = 2 * LARGE_TRANSFERS_MAX;
+/** Leftovers make way one at a time, so far apart, ns: sooner than a sender tries again. */
+const LEFTOVER_EVERY_NS = 5 * NS_PER_SECOND;
 
 export class LargeReceiver {
   readonly #files: IncomingFiles;
@@ -28,6 +30,9 @@ export class LargeReceiver {
   now: Nanoseconds = nanoseconds(0);
   #drops = 0;
   #paidAt: Nanoseconds = nanoseconds(0);
+  #leftoverAt = Number.NEGATIVE_INFINITY;
+  /** Message ids of dropped files that the store could not be told of yet. */
+  #undropped: Uint8Array[] = [];
 
   constructor(options: {
     readonly files: IncomingFiles;
@@ -71,7 +76,34 @@ export class LargeReceiver {
   }
 
   /** What the store says of a large message, whatever boot it began in. */
-  handleDelivered(large: LargeIn, record: DeliveredRecord): void {
+  handleDelivered(large: LargeIn, record: DeliveredRecord, sink: DeliverySink): void {
+    this.#answered(large, record);
+    // Settled while the store was at it: it will not come again.
+    if (!large.finishing && this.#isSettled(large)) this.#drop(large, sink);
+  }
+
+  /** The peer's quota is used up: what nobody goes on with is to leave it to what comes. */
+  makeRoom(sink: DeliverySink): void {
+    const leftover = this.#files.leftover();
+    if (leftover === undefined || this.now - this.#leftoverAt < LEFTOVER_EVERY_NS) return;
+    this.#leftoverAt = this.now;
+    this.#files.forget(leftover);
+    this.#drop(leftover, sink);
+  }
+
+  /** Files that were dropped and may lie in the folder still. */
+  get waitsForRoom(): boolean {
+    return this.#undropped.length > 0;
+  }
+
+  handleRoom(sink: DeliverySink): void {
+    if (this.#undropped.length === 0) return;
+    const { peer } = this.#draft;
+    // What began anew under its id uses the file.
+    this.#undropped = this.#undropped.filter((id) => !this.#files.has(id) && !sink.drop(peer, id));
+  }
+
+  #answered(large: LargeIn, record: DeliveredRecord): void {
     switch (record.outcome) {
       case DELIVERED.spooled:
         large.spooled(record.offset, record.payloadLength);
@@ -97,8 +129,13 @@ export class LargeReceiver {
   settle(below: number, sink: DeliverySink): void {
     if (this.#files.size === 0) return;
     for (const large of [...this.#files.all()]) {
-      if (large.number !== 0 && large.number < below && !large.finishing) this.#drop(large, sink);
+      const { lastNumber, finishing } = large;
+      if (lastNumber !== 0 && lastNumber < below && !finishing) this.#drop(large, sink);
     }
+  }
+
+  #isSettled({ lastNumber }: LargeIn): boolean {
+    return lastNumber !== 0 && lastNumber < this.#admission.numbers.below;
   }
 
   /** What an earlier run, or another session, left of a message goes on under the number it has now. */
@@ -123,6 +160,7 @@ export class LargeReceiver {
         this.#admission.refuse(frame, REFUSAL.memory);
         return undefined;
       }
+      this.#files.forget(unclaimed);
       this.#drop(unclaimed, sink);
     }
     if (large === undefined && !this.#mayBegin()) {
@@ -193,7 +231,8 @@ export class LargeReceiver {
     this.#drops += 1;
     this.#release(large);
     this.#files.end(large);
-    sink.drop(this.#draft.peer, large.messageId);
+    const { messageId } = large;
+    if (!sink.drop(this.#draft.peer, messageId)) this.#undropped.push(messageId);
   }
 
   /** The number under which it came is not under way any more. */

@@ -1,6 +1,7 @@
 // Writes MESSAGE frames: how much of a message fits, and the frame itself. The header is one object
 // that is filled in for each frame; ids and digests are read where the rows have them.
 
+import { ByteCopier } from "../../base/byte-copier.js";
 import { MESSAGE_ID_BYTES } from "../constants.js";
 import { putBytes } from "./byte-order.js";
 import { FRAME } from "./frame-type.js";
@@ -42,6 +43,7 @@ export interface PayloadSource {
 
 export class MessageWriter {
   readonly header = new MessageHeader();
+  readonly #copier = new ByteCopier();
 
   /** Whether the whole message fits into a packet of so many bytes of frames. */
   fits(capacity: number, total: number): boolean {
@@ -85,7 +87,7 @@ export class MessageWriter {
       to = putVarint(into, to, header.offset);
     }
     to = putVarint(into, to, length);
-    into.set(source.bytes.subarray(source.at, source.at + length), to);
+    this.#copier.copy(source.bytes, source.at, into, to, length);
     return to + length;
   }
 

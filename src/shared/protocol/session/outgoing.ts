@@ -6,7 +6,7 @@ import { assert } from "../../base/assert.js";
 import { type Nanoseconds, nanoseconds } from "../../base/units.js";
 import { IN_FLIGHT_MESSAGES_MAX, MESSAGE_ID_BYTES } from "../constants.js";
 import { DeadlineHeap } from "../deadline-heap.js";
-import { wordAt } from "../keyed-hash.js";
+import { signedWordAt } from "./byte-order.js";
 import { DIGEST_PIECE_BYTES, MESSAGE_DIGEST_BYTES } from "./limits.js";
 import type { OutgoingStream } from "./outgoing-stream.js";
 import type { SessionRow } from "./ports.js";
@@ -137,7 +137,7 @@ export class Outgoing {
   /** Compares what receipts and refusals say of it. */
   hasDigestWords(slot: number, low: number, high: number): boolean {
     const at = slot * MESSAGE_DIGEST_BYTES;
-    return wordAt(this.digests, at) === low && wordAt(this.digests, at + 4) === high;
+    return signedWordAt(this.digests, at) === low && signedWordAt(this.digests, at + 4) === high;
   }
 
   /** Names a slot while it holds this row: a freed slot's tickets are dead. */

@@ -299,7 +299,7 @@ export interface DeliveredRecord {
   readonly token: number;
   readonly number: number;
   readonly outcome: Delivered;
-  /** First 8 bytes of the digest, as two little-endian words. */
+  /** First 8 bytes of the digest, as two little-endian words, signed. */
   readonly digestLow: number;
   readonly digestHigh: number;
   /** Of a piece: the bytes that are on disk now, synced, since the outcome before. */

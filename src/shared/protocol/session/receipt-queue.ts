@@ -9,8 +9,8 @@ const STATE = { waiting: 0, sent: 1, done: 2 } as const;
 
 export class ReceiptQueue {
   #numbers = new Float64Array(CAPACITY_INITIAL);
-  #digestsLow = new Uint32Array(CAPACITY_INITIAL);
-  #digestsHigh = new Uint32Array(CAPACITY_INITIAL);
+  #digestsLow = new Int32Array(CAPACITY_INITIAL);
+  #digestsHigh = new Int32Array(CAPACITY_INITIAL);
   #states = new Uint8Array(CAPACITY_INITIAL);
   #mask = CAPACITY_INITIAL - 1;
   /** Oldest that is not acknowledged, next to be written, next free: they count up, modulo 2^32. */
@@ -132,8 +132,8 @@ export class ReceiptQueue {
     const capacity = (oldMask + 1) * 2;
     this.#mask = capacity - 1;
     this.#numbers = new Float64Array(capacity);
-    this.#digestsLow = new Uint32Array(capacity);
-    this.#digestsHigh = new Uint32Array(capacity);
+    this.#digestsLow = new Int32Array(capacity);
+    this.#digestsHigh = new Int32Array(capacity);
     this.#states = new Uint8Array(capacity);
     for (let at = this.#head; at !== this.#tail; at = (at + 1) >>> 0) {
       const [from, to] = [at & oldMask, at & this.#mask];

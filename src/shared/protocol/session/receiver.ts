@@ -4,7 +4,7 @@
 
 import type { Nanoseconds } from "../../base/units.js";
 import { Admission } from "./admission.js";
-import { DeliveryDraft } from "./delivery-draft.js";
+import { DeliveryDraft, TOKEN_BOOTS } from "./delivery-draft.js";
 import { IncomingFiles, type SpoolFound } from "./incoming-files.js";
 import type { IncomingNumbers } from "./incoming-numbers.js";
 import { IncomingStreams } from "./incoming-streams.js";
@@ -21,7 +21,6 @@ import { textOf } from "./utf8.js";
 
 /** How far a peer may exceed what we granted before its session is closed. */
 const CREDIT_GRACE = 2;
-const TWO_32 = 2 ** 32;
 
 export class Receiver {
   readonly receipts = new ReceiptQueue();
@@ -89,7 +88,7 @@ export class Receiver {
   }
   /** Something is to be handed to the store as soon as it has room. */
   get waitsForRoom(): boolean {
-    return this.#roomless.size > 0 || this.#settledUntold !== 0;
+    return this.#roomless.size > 0 || this.#settledUntold !== 0 || this.#large.waitsForRoom;
   }
 
   /** What we promise from the next session on. */
@@ -167,9 +166,11 @@ export class Receiver {
   /** The store answered for one record of a batch, behind its synced commit or its failure. */
   handleDelivered(record: DeliveredRecord, sink: DeliverySink): void {
     const { token, number, outcome } = record;
-    const large = token % TWO_32 === 0 ? undefined : this.files.ofToken(token % TWO_32);
-    if (large !== undefined) this.#large.handleDelivered(large, record);
-    if (Math.floor(token / TWO_32) !== this.#boots || outcome === DELIVERED.spooled) return;
+    const ofLarge = Math.floor(token / TOKEN_BOOTS);
+    const large = ofLarge === 0 ? undefined : this.files.ofToken(ofLarge);
+    if (large !== undefined) this.#large.handleDelivered(large, record, sink);
+    if (outcome === DELIVERED.quota) this.#large.makeRoom(sink);
+    if (token % TOKEN_BOOTS !== this.#boots || outcome === DELIVERED.spooled) return;
     const stored = outcome === DELIVERED.inserted || outcome === DELIVERED.known;
     this.#numbers.end(number, stored);
     if (stored) this.receipts.append(number, record.digestLow, record.digestHigh);
@@ -186,6 +187,7 @@ export class Receiver {
   /** There is room towards the store again. */
   handleRoom(sink: DeliverySink): void {
     this.#tellSettled(sink);
+    this.#large.handleRoom(sink);
     const streams = [...this.#roomless];
     this.#roomless.clear();
     for (const stream of streams) this.#drain(stream, sink);
@@ -348,7 +350,7 @@ export class Receiver {
 
   #restart(boot: Uint8Array): void {
     this.#boot = Uint8Array.from(boot);
-    this.#boots += 1;
+    this.#boots = (this.#boots % (TOKEN_BOOTS - 1)) + 1;
     this.#settledUntold = 0;
     this.#draft.restart(this.#boots, this.#boot);
     this.#admission.restart();
@@ -356,7 +358,7 @@ export class Receiver {
     this.#streams.clear();
     this.#roomless.clear();
     this.receipts.clear();
-    for (const large of this.files.all()) this.files.number(large, 0);
+    this.files.restart();
   }
 }
 

@@ -65,7 +65,7 @@ export class Sender {
         if (stream !== undefined) {
           this.#streams.released(stream, this.#out.numbers[slot] as number);
         }
-        if (this.#out.shown[slot] === 0) this.#wake(slot, now, now + SHOW_AFTER_NS);
+        if (this.#out.shown[slot] === 0) this.#wake(slot, now, SHOW_AFTER_NS);
       },
       mayRelease: (slot) => {
         const stream = this.#out.streams[slot];
@@ -272,7 +272,7 @@ export class Sender {
         this.#feed.comeBack(slot);
       }
     } else if (out.released[slot] === 1 && out.shown[slot] === 0) this.#show(slot, now);
-    this.#wake(slot, now, at);
+    this.#wake(slot, now, at - now);
   }
 
   /** The settlement that was taken is committed. */
@@ -405,7 +405,7 @@ export class Sender {
     out.attempts[slot] = (out.attempts[slot] as number) + 1;
     out.postponements += 1;
     this.#tell(slot, now, now + delay, waitingSentence(reason));
-    this.#wake(slot, now, now + delay);
+    this.#wake(slot, now, delay);
   }
 
   /** The table says that the row was sent, once it waits longer than a round trip should take. */
@@ -426,12 +426,12 @@ export class Sender {
     );
   }
 
-  /** Wakes the slot at `at`, or when its message expires. */
-  #wake(slot: number, now: Nanoseconds, at: number): void {
+  /** Wakes the slot in `spanNs`, or when its message expires. */
+  #wake(slot: number, now: Nanoseconds, spanNs: number): void {
     const expiresInMs = (this.#out.expiresAt[slot] as number) - this.#wallMs;
     // Not in one sleep: a wall clock may be set while it lasts.
     const look = Math.min(Math.max(0, expiresInMs) * NS_PER_MS, EXPIRY_LOOK_NS);
-    this.#out.wakeAt(slot, Math.min(at, now + look));
+    this.#out.wakeAt(slot, now + Math.min(spanNs, look));
   }
 
   /** Where a row waits for its release. */

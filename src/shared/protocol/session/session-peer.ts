@@ -201,15 +201,7 @@ export class SessionPeer {
       session.recovery.handlePath(this.path.transport);
     }
     this.path.handleReceived(packet.datagramLength);
-    const closing = this.#frames.handle(
-      now,
-      session,
-      packet.bytes,
-      packet.bodyAt,
-      packet.bodyLength,
-      { address: packet.address, port: packet.port, sentWallNs: session.peerWallNs(now) },
-      sinks,
-    );
+    const closing = this.#frames.handle(now, session, packet, sinks);
     session.acks.handlePacket(now, counter, this.#frames.eliciting);
     this.underWay.settle(session);
     if (closing !== undefined) this.#close(now, session, closing);

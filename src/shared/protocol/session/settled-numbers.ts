@@ -3,13 +3,14 @@
 
 import { type Nanoseconds, nanoseconds } from "../../base/units.js";
 import { SETTLED_DELAY_NS, SETTLED_STEP_NUMBERS, UNFINISHED_MESSAGES_MAX } from "./limits.js";
+import { NumberList } from "./number-list.js";
 import { NumberRanges } from "./number-ranges.js";
 
 export class SettledNumbers {
   readonly #above = new NumberRanges(UNFINISHED_MESSAGES_MAX);
   #below = 1;
-  #final: number[] = [];
-  #committing: number[] = [];
+  #final = new NumberList();
+  #committing = new NumberList();
   /** What was last written into a packet, and when `below` rose above it. */
   #told = 1;
   #roseAt = Number.POSITIVE_INFINITY;
@@ -34,13 +35,13 @@ export class SettledNumbers {
     const list = this.#committing;
     this.#committing = this.#final;
     this.#final = list;
-    return this.#committing.length > 0;
+    return this.#committing.size > 0;
   }
 
   /** The settlement taken is committed and synced. */
   committed(now: Nanoseconds): void {
-    for (const number of this.#committing) this.#settle(number, now);
-    this.#committing.length = 0;
+    for (let i = 0; i < this.#committing.size; i++) this.#settle(this.#committing.at(i), now);
+    this.#committing.clear();
   }
 
   /** Whether the other end should hear of it now. */
