@@ -2,6 +2,7 @@
 // between two processes on this machine, rounds in turn, and how many times as fast ours is.
 
 import { availableParallelism } from "node:os";
+import { reasonOf } from "../src/shared/base/errors.js";
 import { inFolder } from "./children.js";
 import { fileSystemOf } from "./machine.js";
 import { PEERS_VARIABLE } from "./peer-client.js";
@@ -45,9 +46,17 @@ async function measureAll(context: BenchContext): Promise<Report> {
   const results = await interleaved(present, rounds, (system, round) =>
     inFolder(async (folder) => {
       fileSystem = fileSystemOf(folder);
-      const result = await system.measure(folder, seconds);
-      say(`round ${round + 1} of ${rounds}: ${system.name} ${Math.round(rateOf(result))}/s`);
-      return result;
+      const at = `round ${round + 1} of ${rounds}: ${system.name}`;
+      try {
+        const result = await system.measure(folder, seconds);
+        say(`${at} ${Math.round(rateOf(result))}/s`);
+        return result;
+      } catch (error) {
+        // Of ours every round counts; others may give up under the load, which is said.
+        if (system === present[0]) throw error;
+        say(`${at} FAILED: ${reasonOf(error)}`);
+        return undefined;
+      }
     }),
   );
   return reportOf(all, present, results, { seconds, rounds, fileSystem });
@@ -55,18 +64,28 @@ async function measureAll(context: BenchContext): Promise<Report> {
 
 const rateOf = ({ messages, seconds }: PeerRound): number => messages / seconds;
 
+type Rounds = readonly (PeerRound | undefined)[];
+
+const doneOf = (rounds: Rounds): readonly PeerRound[] =>
+  rounds.filter((each) => each !== undefined);
+
 /** How many times as fast the first system is, round by round. */
 function ratiosOf(
   present: readonly System[],
-  results: readonly (readonly PeerRound[])[],
+  results: readonly Rounds[],
 ): readonly (readonly number[])[] {
-  return present.map((_, i) => results[i].map((round, n) => rateOf(results[0][n]) / rateOf(round)));
+  const [ours] = results.map(doneOf);
+  return present.map((_, i) =>
+    results[i].flatMap((round, n) =>
+      round === undefined ? [] : rateOf(ours[n] as PeerRound) / rateOf(round),
+    ),
+  );
 }
 
 function reportOf(
   all: readonly System[],
   present: readonly System[],
-  results: readonly (readonly PeerRound[])[],
+  results: readonly Rounds[],
   settings: {
     readonly seconds: number;
     readonly rounds: number;
@@ -74,14 +93,19 @@ function reportOf(
   },
 ): Report {
   const ratios = ratiosOf(present, results);
-  const rows = present.map(({ name, promise }, i) => ({
+  const measured = present.flatMap((system, i) => {
+    const done = doneOf(results[i]);
+    return done.length === 0 ? [] : { ...system, done, ratios: ratios[i] };
+  });
+  const rows = measured.map(({ name, promise, done, ratios }) => ({
     name,
-    perSecond: median(results[i].map(rateOf)),
-    rounds: spread(results[i].map(rateOf), 0),
-    ratio: median(ratios[i]),
-    ratios: spread(ratios[i], 2),
-    cpuUs: median(results[i].map(({ cpuUs }) => cpuUs)),
-    again: results[i].reduce((sum, { again }) => sum + again, 0),
+    perSecond: median(done.map(rateOf)),
+    rounds: spread(done.map(rateOf), 0),
+    failed: settings.rounds - done.length,
+    ratio: median(ratios),
+    ratios: spread(ratios, 2),
+    cpuUs: median(done.map(({ cpuUs }) => cpuUs)),
+    again: done.reduce((sum, { again }) => sum + again, 0),
     promise,
   }));
   return {
@@ -100,6 +124,7 @@ function reportOf(
           { key: "name", label: "system" },
           { key: "perSecond", label: "messages/s", digits: 0 },
           { key: "rounds", label: "rounds" },
+          { key: "failed", label: "rounds failed", digits: 0 },
           { key: "ratio", label: "SecureDGram is x times it" },
           { key: "ratios", label: "rounds" },
           { key: "cpuUs", label: "CPU us/message", digits: 1 },

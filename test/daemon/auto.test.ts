@@ -245,3 +245,93 @@ test("mode classic, set on purpose, ends it, and auto may begin anew", async (t)
   await pair.settled(60_000);
   requireOnce(hosts);
 });
+
+for (const victims of [[], ["alice"], ["bob"], ["alice", "bob"]] as const) {
+  const killed = victims.length === 0 ? "nobody" : victims.join(" and ");
+  test(`what classic had in hand ends once each in the session, ${killed} killed in between`, async (t) => {
+    const hosts = await makeHosts(new Place(t));
+    const { pair, alice, bob } = hosts;
+    configureClassic(hosts);
+    await pair.start();
+    for (const daemon of [alice, bob]) noteEnds(daemon);
+    pair.relay.passes = withoutAcks(pair.secret);
+    send(hosts, 100);
+    const stored = () => Math.min(alice.count("inbound"), bob.count("inbound"));
+    await until(() => stored() >= 5, "messages by classic");
+    assert.deepEqual([endsOf(alice), endsOf(bob)], [[], []]);
+
+    pair.configure("alice", AUTO);
+    await reload(alice);
+    await until(() => sessionSince(alice) !== null, "alice to speak sessions");
+    for (const name of victims) await pair[name].kill();
+    for (const name of victims) await pair[name].start();
+    send(hosts, 20);
+    await migrated(hosts);
+    await pair.settled(60_000);
+
+    requireOnce(hosts);
+    for (const daemon of [alice, bob]) {
+      const ids = daemon.outbound().map(({ id }) => id);
+      assert.deepEqual(endsOf(daemon), ids, `${daemon.name}: each row is acknowledged once`);
+    }
+    assert.ok(bySession(alice) > 0 && bySession(bob) > 0);
+    await pair.relay.quiet();
+    pair.relay.kept = [];
+    send(hosts, 20);
+    await pair.settled();
+    assert.equal(classicOf(hosts), 0, "classic is over");
+  });
+}
+
+test("a pair that is killed right behind its first session never speaks classic again", async (t) => {
+  const hosts = await makeHosts(new Place(t));
+  const { pair, alice, bob } = hosts;
+  const { relay } = pair;
+  await pair.start();
+  await migrated(hosts);
+  await Promise.all([alice.kill(), bob.kill()]);
+  relay.kept = [];
+  relay.passes = () => false;
+  await pair.start();
+  send(hosts, 20);
+  // Longer than the 3 s that `auto` tries the session for.
+  const tried = (): boolean => (relay.kept ?? []).length >= 6;
+  await until(tried, "handshakes of both", 20_000);
+  await relay.quiet(1_000);
+
+  assert.equal(classicOf(hosts), 0);
+  for (const daemon of [alice, bob]) {
+    assert.equal(daemon.count("inbound"), 0);
+    assert.equal(daemon.count("outbound", "state IN ('acknowledged', 'send_failed')"), 0);
+  }
+  relay.passes = () => true;
+  await pair.settled(60_000);
+  assert.equal(classicOf(hosts), 0);
+  requireOnce(hosts);
+});
+
+/** Lets every second message of classic through and none of its acknowledgements; all else passes. */
+function withoutAcks(secret: string): (datagram: Uint8Array) => boolean {
+  let messages = 0;
+  return (datagram) => {
+    const body = open(secret, datagram);
+    if (body === undefined) return true;
+    if (body.includes('"ACK"')) return false;
+    messages += 1;
+    return messages % 2 === 0;
+  };
+}
+
+/** From now on each row is noted whenever somebody writes that it is acknowledged. */
+function noteEnds(daemon: TestDaemon): void {
+  daemon.write(() =>
+    daemon.db.exec(
+      `CREATE TABLE test_ends(row_id INTEGER);
+       CREATE TRIGGER test_ends_noted AFTER UPDATE OF state ON outbound_messages
+       WHEN NEW.state = 'acknowledged' BEGIN INSERT INTO test_ends VALUES (NEW.id); END`,
+    ),
+  );
+}
+
+const endsOf = (daemon: TestDaemon): readonly unknown[] =>
+  daemon.db.prepare("SELECT row_id FROM test_ends ORDER BY row_id").pluck().all();

@@ -276,3 +276,28 @@ test("a large row that becomes another one while it is read goes as that one, on
     [["another", 7, true]],
   );
 });
+
+test("rows that classic gave back come once more, as rows of the session, and end once", (t) => {
+  let moved = false;
+  const store = new SessionStoreUnderTest(t, { peerOf: () => (moved ? ALICE : undefined) });
+  const ids = Array.from({ length: 40 }, (_, n) => enqueue(store, { payload: `{"n":${n}}` }));
+  const byClassic = leaseAll(store);
+  assert.ok(byClassic.length > 0 && byClassic.every(({ peer }) => peer === undefined));
+
+  moved = true;
+  const back = byClassic.map(({ id }) => ({ rowId: id, generation: 0 }));
+  store.outbox.takeBack(back.toReversed());
+  const bySession = leaseAll(store);
+
+  assert.deepEqual(
+    bySession.map(({ id, peer }) => [id, peer]),
+    ids.map((id) => [id, ALICE]),
+  );
+  assert.deepEqual(leaseAll(store), [], "none comes twice");
+  const ended = ids.map((id) => ({ id, generation: 0 }));
+  assert.equal(store.settle({ acknowledged: ended }), ids.length);
+  assert.equal(store.settle({ acknowledged: ended }), 0);
+  // A word about a lease that is over says nothing.
+  store.outbox.takeBack(back);
+  assert.deepEqual(leaseAll(store), []);
+});

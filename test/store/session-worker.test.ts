@@ -143,6 +143,23 @@ test("a session that was confirmed late does not undo mode classic, and does wit
   assert.deepEqual(await confirmed("auto"), ["alice"]);
 });
 
+test("no session is up once the store is closed, however that came", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  store.send({ kind: "peers", peers: PEERS });
+  store.send({ kind: "note", peers: [{ peer: ALICE, sessionUpSince: 1_500 }] });
+  store.send({ kind: "confirm", peer: ALICE });
+  await store.next("confirmed");
+  const outside = connect(store.path, { readonly: true });
+  t.after(() => outside.close());
+  const up = outside.prepare("SELECT session_up_since FROM peers WHERE name = 'alice'").pluck();
+  assert.equal(up.get(), "1970-01-01T00:00:01.500");
+
+  await store.control.call("close", []);
+
+  assert.equal(up.get(), null);
+});
+
 test("a payload is read in pieces, and is gone with its row", async (t) => {
   const store = new RunningStore(t);
   await store.opened();

@@ -68,6 +68,8 @@ export class MessageWorld {
   fate: (bytes: number) => Fate;
   /** Bytes of frames of the next packet. */
   capacity: () => number = () => 1_172;
+  /** Whether large messages may send while so many packets fly. */
+  bulkAllowed: (flying: number) => boolean = () => true;
   nowMs = 0;
   session = 0;
   #events: { at: number; order: number; run: () => void }[] = [];
@@ -339,6 +341,7 @@ export class MessageHost {
     const packet = this.#builder;
     const bytes = this.#bytes;
     packet.open(bytes, 0, this.#world.capacity(), this.#log);
+    packet.bulkAllowed = this.#world.bulkAllowed(this.#flying.size);
     this.#answers.write(this.now, packet);
     this.sender.write(this.now, this.wallNs, packet);
     const handle = packet.close();

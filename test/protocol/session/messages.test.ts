@@ -145,6 +145,7 @@ function play(plan: Plan): MessageWorld {
   };
   const world = new MessageWorld(random, terms, () => fateOf(random, plan.loss));
   world.capacity = () => (random.next() < 0.1 ? 100 + Math.floor(random.next() * 300) : 1_172);
+  world.bulkAllowed = (flying) => flying < 4;
   for (const host of world.hosts) {
     host.store.refuses = refusing(random);
     host.store.recordsMax = 20 + Math.floor(random.next() * 200);

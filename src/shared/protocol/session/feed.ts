@@ -128,7 +128,7 @@ export class Feed {
         continue;
       }
       // What others have begun must go on: their ends are what gives credit back.
-      if (isNew && !this.#mayRelease(slot)) {
+      if (this.#isHeldBack(slot, packet) || (isNew && !this.#mayRelease(slot))) {
         this.queue.leave(priority);
         this.#passing.push(flow);
         continue;
@@ -139,6 +139,14 @@ export class Feed {
       if (wrote === WROTE.packetFull) return false;
       if (wrote === WROTE.waits && out.numbers[slot] === 0) this.queue.leave(priority);
     }
+  }
+
+  /** A large message waits while there is too much under way; what was lost of it does not. */
+  #isHeldBack(slot: number, packet: PacketBuilder): boolean {
+    const transfer = this.#out.transfers[slot];
+    if (packet.bulkAllowed || transfer?.large !== true || transfer.repairing) return false;
+    packet.bulkHeldBack = true;
+    return true;
   }
 
   /** Slot of the first message of a flow that has something to write, or -1. */

@@ -32,7 +32,7 @@ export class LargeReceiver {
   #paidAt: Nanoseconds = nanoseconds(0);
   #leftoverAt = Number.NEGATIVE_INFINITY;
   /** Message ids of dropped files that the store could not be told of yet. */
-  #undropped: Uint8Array[] = [];
+  readonly #undropped: Uint8Array[] = [];
 
   constructor(options: {
     readonly files: IncomingFiles;
@@ -78,6 +78,7 @@ export class LargeReceiver {
   /** What the store says of a large message, whatever boot it began in. */
   handleDelivered(large: LargeIn, record: DeliveredRecord, sink: DeliverySink): void {
     this.#answered(large, record);
+    if (this.#files.ofToken(large.token) === undefined) return;
     // Settled while the store was at it: it will not come again.
     if (!large.finishing && this.#isSettled(large)) this.#drop(large, sink);
   }
@@ -97,10 +98,12 @@ export class LargeReceiver {
   }
 
   handleRoom(sink: DeliverySink): void {
-    if (this.#undropped.length === 0) return;
     const { peer } = this.#draft;
-    // What began anew under its id uses the file.
-    this.#undropped = this.#undropped.filter((id) => !this.#files.has(id) && !sink.drop(peer, id));
+    for (let id = this.#undropped.at(-1); id !== undefined; id = this.#undropped.at(-1)) {
+      // What began anew under its id uses the file.
+      if (!this.#files.has(id) && !sink.drop(peer, id)) return;
+      this.#undropped.pop();
+    }
   }
 
   #answered(large: LargeIn, record: DeliveredRecord): void {

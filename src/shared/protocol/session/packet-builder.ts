@@ -11,6 +11,10 @@ export class PacketBuilder {
   end = 0;
   /** Whether the packet asks for an acknowledgement. */
   eliciting = false;
+  /** Whether pieces of large messages may go into it. */
+  bulkAllowed = true;
+  /** One stayed behind on that account. */
+  bulkHeldBack = false;
   #start = 0;
   #log: ContentLog | undefined;
 
@@ -19,6 +23,8 @@ export class PacketBuilder {
     this.at = at;
     this.end = at + frameBytesMax;
     this.eliciting = false;
+    this.bulkAllowed = true;
+    this.bulkHeldBack = false;
     this.#start = at;
     this.#log = log;
     log.begin();

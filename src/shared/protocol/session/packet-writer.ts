@@ -81,7 +81,9 @@ export class PacketWriter {
     const ackEnd = packet.at;
     this.#control.write(packet);
     this.#answers.write(now, packet);
+    packet.bulkAllowed = transport.bulk.allows(transport.congestion.bytesInFlight);
     this.#sender.write(now, wallNs, packet);
+    if (packet.bulkHeldBack) transport.bulk.handleHeldBack();
     if (!packet.eliciting && (probing || this.ping) && packet.room >= PING_FRAME_BYTES) {
       packet.at = putPing(packet.bytes, packet.at);
       packet.eliciting = true;

@@ -266,7 +266,7 @@ export class Recovery {
     if (!news) return fault;
     if (newsLargest === largest && newsEliciting && largest >= this.#pathFirst) {
       const delayNs = Math.min(delayUs * NS_PER_US, this.#peerAckDelayNs);
-      this.#path.roundTrip.handleSample(now, now - sent.sentAt(largest), delayNs);
+      this.#path.handleRoundTrip(now, now - sent.sentAt(largest), delayNs);
     }
     this.#timeouts = 0;
     this.#probes = 0;

@@ -3,6 +3,7 @@
 // one. Each session follows its packets in a Recovery of its own, which reports here.
 
 import { type Nanoseconds, nanoseconds } from "../../base/units.js";
+import { BulkAllowance } from "./bulk-allowance.js";
 import { type CongestionControl, NewReno } from "./congestion.js";
 import { MTU_FLOOR_BYTES, type MtuOptions, PathMtu } from "./mtu.js";
 import { RoundTrip } from "./round-trip.js";
@@ -33,6 +34,8 @@ export class TransportPath {
   readonly congestion: CongestionControl;
   readonly pacer: TransportPacer;
   readonly mtu: PathMtu;
+  /** For pieces of large messages, beside the window. */
+  readonly bulk = new BulkAllowance();
   #datagramBytes: number;
 
   constructor({ now, roundTripNs, mtu, congestion }: PathOptions) {
@@ -106,6 +109,12 @@ export class TransportPath {
     this.congestion.onSent(bytes);
     this.pacer.handleSent(now, bytes);
     if ((flags & PACKET.mtuProbe) !== 0) this.mtu.handleProbeSent(bytes);
+  }
+
+  /** A round trip was measured; `delayNs`: the part of it that the peer says it waited. */
+  handleRoundTrip(now: Nanoseconds, sampleNs: number, delayNs: number): void {
+    this.roundTrip.handleSample(now, sampleNs, delayNs);
+    this.bulk.handleSample(now, Math.max(0, sampleNs - delayNs), this.roundTrip.smoothedNs);
   }
 
   handleAcked(now: Nanoseconds, bytes: number, flags: number, sentAt: Nanoseconds): void {
