@@ -3,7 +3,9 @@
 // lies at the receiver compared afterwards. CPU time by thread beside it.
 
 import { runChild } from "./child.js";
+import { HEAP_SWITCH, type HeapSample, samplesOf, toggleSamples } from "./heap.js";
 import { type Host, LOOPBACK, withHosts } from "./hosts.js";
+import { type Placement, place } from "./placement.js";
 import { datagramsSent, spentByName, statusField, type ThreadTimes, threadTimes } from "./proc.js";
 import type { Produced, ProducerOptions } from "./producer.js";
 import { fillBefore } from "./rows-before.js";
@@ -38,6 +40,10 @@ export interface Load {
   readonly beside?: (receiver: Host) => Promise<void>;
   /** The producer's last row says how many came before it. */
   readonly endMark?: boolean;
+  /** Cores of each process; default all. */
+  readonly placement?: Placement;
+  /** The daemons say what their main threads allocate, which costs them some time. */
+  readonly samplesHeaps?: boolean;
 }
 
 /** CPU us a message by "process thread". */
@@ -52,6 +58,8 @@ export interface Measured {
   readonly rssMb: readonly number[];
   /** Sent on this machine meanwhile, ACKs included: 2 a message by classic when none is sent twice. */
   readonly datagrams: number;
+  /** By host, the sender first; empty when it was not asked for. */
+  readonly heaps: readonly HeapSample[];
 }
 
 export async function measureLoad(folder: string, load: Load): Promise<Measured> {
@@ -72,6 +80,7 @@ export async function measureLoad(folder: string, load: Load): Promise<Measured>
     {
       protocol: load.protocol,
       flags: load.flags ?? [],
+      switches: load.samplesHeaps === true ? [HEAP_SWITCH] : [],
       ...(load.rowsBefore && { prepare: (path) => fillBefore(path, load.rowsBefore ?? 0) }),
     },
   );
@@ -137,12 +146,19 @@ async function produce(hosts: readonly Host[], load: Load) {
     ["sender", sender.pid],
     ...receivers.map(({ pid }) => ["receiver", pid] as const),
   ];
+  if (load.placement !== undefined) {
+    place(sender.pid, load.placement.sender);
+    for (const { pid } of receivers) place(pid, load.placement.receiver);
+  }
   const produced = await runChild<ProducerOptions, Produced>(PRODUCER, options, {
     onStart: (producerPid) => {
+      if (load.placement !== undefined) place(producerPid, load.placement.producer);
+      if (load.samplesHeaps === true) toggleSamples(hosts);
       datagrams = -datagramsSent();
       for (const [, pid] of processes(producerPid)) before.set(pid, threadTimes(pid));
     },
     onFinish: (producerPid) => {
+      if (load.samplesHeaps === true) toggleSamples(hosts);
       datagrams += datagramsSent();
       for (const [name, pid] of processes(producerPid)) {
         const all = spentByName(before.get(pid) ?? new Map(), threadTimes(pid));
@@ -156,7 +172,8 @@ async function produce(hosts: readonly Host[], load: Load) {
     deadlineMs: (load.seconds + DEADLINE_SECONDS) * 1_000,
   });
   const costs = new Map([...spent].map(([name, us]) => [name, us / produced.rows]));
-  return { produced, costs, rssMb, datagrams };
+  const heaps = load.samplesHeaps === true ? await samplesOf(hosts) : [];
+  return { produced, costs, rssMb, datagrams, heaps };
 }
 
 /** Threads without a name of ours are V8's helpers (garbage, compiler) and libuv's pool. */

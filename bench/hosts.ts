@@ -29,6 +29,7 @@ export class Host {
     port: number,
     environment: Readonly<Record<string, string>>,
     flags: readonly string[] = [],
+    switches: readonly string[] = [],
   ) {
     this.name = name;
     this.port = port;
@@ -41,7 +42,7 @@ export class Host {
         ...["--log", "stdout", "--user", userInfo().username],
         ...flags,
       ],
-      switches: [`--import=${THREAD_NAMES}`],
+      switches: [`--import=${THREAD_NAMES}`, ...switches],
     });
   }
 
@@ -73,6 +74,8 @@ export interface HostOptions {
   readonly protocol?: Protocol;
   /** More flags of each daemon. */
   readonly flags?: readonly string[];
+  /** More switches of Node. */
+  readonly switches?: readonly string[];
   /** Called with the path of each database before its daemon starts. */
   readonly prepare?: (database: string) => void;
 }
@@ -84,7 +87,7 @@ export async function withHosts<T>(
   work: (hosts: readonly Host[]) => Promise<T>,
   options: HostOptions = {},
 ): Promise<T> {
-  const { protocol = "classic", flags = [], prepare } = options;
+  const { protocol = "classic", flags = [], switches = [], prepare } = options;
   const secret = randomBytes(32).toString("hex");
   const members: Member[] = [];
   for (const name of names) {
@@ -98,7 +101,7 @@ export async function withHosts<T>(
     for (const { name, directory, port } of members) {
       const environment: Record<string, string> =
         protocol === "session" ? { SECUREDGRAM_CONFIG: CONFIG } : { SECUREDGRAM_SECRET: secret };
-      const host = new Host(name, directory, port, environment, flags);
+      const host = new Host(name, directory, port, environment, flags, switches);
       hosts.push(host);
       prepare?.(host.database);
       await host.start();

@@ -32,10 +32,12 @@ const SUITES: readonly Entry[] = [
   { name: "store", load: async () => (await import("./store.bench.js")).suite },
   { name: "mailbox", load: async () => (await import("./mailbox.bench.js")).suite },
   { name: "pipeline", load: async () => (await import("./pipeline.bench.js")).suite },
+  { name: "allocation", load: async () => (await import("./allocation.bench.js")).suite },
   { name: "sizes", load: async () => (await import("./whole.js")).sizes },
   { name: "producers", load: async () => (await import("./whole.js")).producers },
   { name: "workers", load: async () => (await import("./whole.js")).workers },
   { name: "sockets", load: async () => (await import("./whole.js")).sockets },
+  { name: "scaling", load: async () => (await import("./scaling.bench.js")).suite },
   { name: "fanout", load: async () => (await import("./whole.js")).fanout },
   { name: "addresses", load: async () => (await import("./whole.js")).addresses },
   {

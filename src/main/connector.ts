@@ -57,6 +57,7 @@ export class Connector {
 
   /** Starts the tries whose time has come. */
   handleTimeout(now: Nanoseconds): void {
+    if (this.#again.size === 0) return;
     for (const [host, { at, tries }] of this.#again) {
       if (at > now) continue;
       this.#again.delete(host);
@@ -66,6 +67,7 @@ export class Connector {
 
   pollDeadline(): Nanoseconds {
     let earliest = Number.POSITIVE_INFINITY;
+    if (this.#again.size === 0) return nanoseconds(earliest);
     for (const { at } of this.#again.values()) earliest = Math.min(earliest, at);
     return nanoseconds(earliest);
   }

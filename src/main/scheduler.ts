@@ -64,10 +64,11 @@ export class Scheduler {
   /** Pumps at the end of this turn of the event loop: what arrived together travels together. */
   readonly wake = (): void => {
     if (this.#pumping !== undefined || this.#stopped) return;
-    this.#pumping = setImmediate(() => {
-      this.#pumping = undefined;
-      this.#pump();
-    });
+    this.#pumping = setImmediate(this.#turn);
+  };
+  readonly #turn = (): void => {
+    this.#pumping = undefined;
+    this.#pump();
   };
 
   /** Takes a slab back from a crypto worker. */

@@ -390,6 +390,7 @@ export class Sessions {
   }
 
   #again(): void {
+    if (this.#stampsAgain.length + this.#confirmAgain.length === 0) return;
     for (const stamps of this.#stampsAgain.splice(0)) this.#stamp(stamps);
     for (const peer of this.#confirmAgain.splice(0)) this.#confirm(peer);
   }

@@ -121,8 +121,8 @@ test("text and bytes of the command line, of a file and of a pipe arrive as what
   for (const [i, { type, arrives, words }] of cases.entries()) {
     const found = arrivedAs(bob, ids[i] ?? "");
     const what = `${i}: ${words.join(" ")}`;
-    assert.ok(found !== undefined && found.payload.equals(Buffer.from(arrives)), what);
-    assert.deepEqual([found.type, found.stream, found.inReplyTo], [type, null, null], what);
+    assert.ok(found?.payload.equals(Buffer.from(arrives)), what);
+    assert.deepEqual([found?.type, found?.stream, found?.inReplyTo], [type, null, null], what);
   }
   assert.equal(bob.count("inbound"), cases.length);
 });
@@ -203,7 +203,7 @@ test("what sg-send refuses has its exit code and one line, and queues nothing", 
     [usage, /--stream needs a value/, ["--text", ...to, "x", "--stream"]],
     [failed, /not valid UTF-8.*--bytes/, ["--text", ...to], Uint8Array.of(0x66, 0xff)],
     [failed, /not 24 hex digits/, ["--bytes", "-m", "beef", ...to, "x"]],
-    [failed, /not valid JSON/, ["--stream", "s", ...to, "no JSON"]],
+    [failed, /not a JSON object/, ["--stream", "s", ...to, "no JSON"]],
     [failed, /more than 67108864 bytes/, ["--bytes", ...to], new Uint8Array(MESSAGE_BYTES_MAX + 1)],
     [failed, /ENOENT/, ["--bytes", "-f", "nowhere", ...to]],
   ];

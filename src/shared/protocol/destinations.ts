@@ -103,6 +103,7 @@ export class Destinations {
 
   /** The next limit that the store should know; undefined when it knows all. */
   pollLimit(): Limit | undefined {
+    if (this.#changed.size === 0) return undefined;
     for (const destination of this.#changed) {
       this.#changed.delete(destination);
       const rowsMax = destination.elsewhere ? undefined : destination.announce();
@@ -115,6 +116,7 @@ export class Destinations {
 
   /** The next host name to look up. */
   pollResolve(): string | undefined {
+    if (this.#wanted.size === 0) return undefined;
     for (const host of this.#wanted) {
       this.#wanted.delete(host);
       return host;

@@ -390,7 +390,7 @@ export class SessionLayer {
       sink.forget(session.peer, session.keySlot);
       this.#ids.release(session.localId, session.keySlot);
     }
-    this.#gone = [];
+    this.#gone.length = 0;
   }
 
   pollDeadline(): Nanoseconds {
