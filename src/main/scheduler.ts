@@ -2,7 +2,7 @@
 // tick: timeouts, seals, slabs, store, names, one timer. The only setTimeout of the daemon.
 
 import { assert } from "../shared/base/assert.js";
-import { type Nanoseconds, NS_PER_MS, nanoseconds } from "../shared/base/units.js";
+import { type Nanoseconds, NS_PER_MS } from "../shared/base/units.js";
 import type { Endpoint } from "../shared/protocol/endpoint.js";
 import { type SealedPacket, TAG_ACK } from "../shared/protocol/slot.js";
 import { MTU_BASE_BYTES } from "../shared/protocol/transport/mtu.js";
@@ -32,6 +32,8 @@ export class Scheduler {
   sessions: Sessions | undefined;
   #cursor: SlabCursor | undefined;
   #pumping: NodeJS.Immediate | undefined;
+  /** When the timer goes, ns of the monotonic clock; Infinity: none is set. */
+  #wakesAt = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #sealing = true;
   #stopped = false;
@@ -226,8 +228,8 @@ export class Scheduler {
     this.#sleep(now);
   }
 
+  /** A timer that is set for no later than that stays: one that comes early costs less than a new one. */
   #sleep(now: Nanoseconds): void {
-    clearTimeout(this.#timer);
     if (this.#stopped) return;
     const at = Math.min(
       this.#endpoint.pollDeadline(now),
@@ -235,7 +237,15 @@ export class Scheduler {
       this.#connector.pollDeadline(),
       this.sessions?.pollDeadline(now) ?? Number.POSITIVE_INFINITY,
     );
-    const delayMs = Math.max(0, Math.ceil(nanoseconds(at - now) / NS_PER_MS));
-    this.#timer = setTimeout(this.wake, Math.min(delayMs, TIMER_MS_MAX));
+    if (this.#wakesAt <= at) return;
+    clearTimeout(this.#timer);
+    const delayMs = Math.min(Math.max(0, Math.ceil((at - now) / NS_PER_MS)), TIMER_MS_MAX);
+    this.#wakesAt = now + delayMs * NS_PER_MS;
+    this.#timer = setTimeout(this.#alarm, delayMs);
   }
+
+  readonly #alarm = (): void => {
+    this.#wakesAt = Number.POSITIVE_INFINITY;
+    this.wake();
+  };
 }

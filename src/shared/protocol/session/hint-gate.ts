@@ -11,10 +11,13 @@ import { SIPHASH_BYTES, SipHash } from "./siphash.js";
 const HINT_COST_NS = 300;
 /** Share of a core that hints of strangers may cost. Source: wire.md 3.2. */
 const HINTS_SHARE = 0.25;
-/** Sources that a peer was last heard at, remembered at most. */
-const SOURCES_MAX = 4_096;
 /** Shortest handshake datagram: envelope, type and id, Noise message 2 without payload, hint. */
 export const HANDSHAKE_BYTES_MIN = 12 + 8 + 1 + 4 + 48 + 16 + SIPHASH_BYTES;
+
+interface Source {
+  readonly address: string;
+  readonly port: number;
+}
 
 export class HintGate {
   /** Hint keys of each peer, by peer. */
@@ -23,7 +26,9 @@ export class HintGate {
   #order: number[] = [];
   /** Keys of all rings. */
   #compares = 0;
-  readonly #sources = new Map<string, number>();
+  /** The peer last heard at an address and port: one of each peer. */
+  readonly #sources = new Map<string, Map<number, number>>();
+  #heardAt: (Source | undefined)[] = [];
   readonly #strangers = new CpuBudget({ share: HINTS_SHARE });
 
   /** Incoming hint keys, 16 bytes each, of every peer. */
@@ -32,18 +37,25 @@ export class HintGate {
     this.#compares = keys.reduce((sum, ring) => sum + ring.length, 0);
     this.#order = keys.map((_, peer) => peer);
     this.#sources.clear();
+    this.#heardAt = [];
   }
 
-  /** A peer was heard, authentically, at a source. */
+  /** A peer was heard, authentically, at a source; the one before is forgotten. */
   heard(peer: number, address: string, port: number): void {
-    const source = `${address} ${port}`;
-    this.#sources.delete(source);
-    this.#sources.set(source, peer);
-    if (this.#sources.size <= SOURCES_MAX) return;
-    for (const oldest of this.#sources.keys()) {
-      this.#sources.delete(oldest);
-      break;
-    }
+    const before = this.#heardAt[peer];
+    if (before?.port === port && before.address === address) return;
+    if (before !== undefined) this.#forget(peer, before);
+    this.#heardAt[peer] = { address, port };
+    const ports = this.#sources.get(address) ?? new Map<number, number>();
+    ports.set(port, peer);
+    this.#sources.set(address, ports);
+  }
+
+  #forget(peer: number, { address, port }: Source): void {
+    const ports = this.#sources.get(address);
+    if (ports?.get(port) !== peer) return;
+    ports.delete(port);
+    if (ports.size === 0) this.#sources.delete(address);
   }
 
   /** The peer got a session, or lost its last one. */
@@ -56,7 +68,7 @@ export class HintGate {
   /** The peer whose hint it is; -1: nobody's; -2: the budget for strangers is spent. */
   peerOf(now: Nanoseconds, datagram: Uint8Array, address: string, port: number): number {
     if (datagram.length < HANDSHAKE_BYTES_MIN || this.#keys.length === 0) return -1;
-    const known = this.#sources.get(`${address} ${port}`);
+    const known = this.#sources.get(address)?.get(port);
     if (known !== undefined && this.#fits(known, datagram)) return known;
     if (!this.#strangers.spend(now, this.#compares * HINT_COST_NS)) return -2;
     for (const peer of this.#order) if (this.#fits(peer, datagram)) return peer;
