@@ -41,7 +41,12 @@ export class DeadlineHeap {
     this.#enter(slot);
   }
 
-  /** Apart, so that `set` is small enough to become part of its callers. */
+  /** The same with what `times` has for the slot. */
+  setFrom(times: Float64Array, slot: number): void {
+    this.#moved[0] = times[slot];
+    this.#enter(slot);
+  }
+
   #enter(slot: number): void {
     assert(slot >= 0 && slot < this.#capacity, "a slot is below the capacity");
     assert(!Number.isNaN(this.#moved[0]), "a deadline is a number");

@@ -52,6 +52,8 @@ export class Outgoing {
   sentAt = new Float64Array(CAPACITY_INITIAL);
   /** Monotonic ns at which a parked row has waited long enough. */
   returnAt = new Float64Array(CAPACITY_INITIAL);
+  /** Monotonic ns at which {@link wake} is to wake it. */
+  wakesAt = new Float64Array(CAPACITY_INITIAL);
   payloadAts = new Uint32Array(CAPACITY_INITIAL);
   digests = new Uint8Array(CAPACITY_INITIAL * MESSAGE_DIGEST_BYTES);
   ids = new Uint8Array(CAPACITY_INITIAL * MESSAGE_ID_BYTES);
@@ -157,9 +159,9 @@ export class Outgoing {
     this.#lives[slot] = ((this.#lives[slot] as number) + 1) & 0x7fff;
   }
 
-  /** Wakes the slot at `at`; replaces an earlier deadline. */
-  wakeAt(slot: number, at: number): void {
-    this.#heap.set(slot, at);
+  /** Wakes the slot at its `wakesAt`; replaces an earlier deadline. */
+  wake(slot: number): void {
+    this.#heap.setFrom(this.wakesAt, slot);
   }
 
   sleep(slot: number): void {
@@ -196,6 +198,7 @@ export class Outgoing {
     this.backoffs = grown(this.backoffs, new Uint8Array(capacity));
     this.sentAt = grown(this.sentAt, new Float64Array(capacity));
     this.returnAt = grown(this.returnAt, new Float64Array(capacity));
+    this.wakesAt = grown(this.wakesAt, new Float64Array(capacity));
     this.payloadAts = grown(this.payloadAts, new Uint32Array(capacity));
     this.digests = grown(this.digests, new Uint8Array(capacity * MESSAGE_DIGEST_BYTES));
     this.ids = grown(this.ids, new Uint8Array(capacity * MESSAGE_ID_BYTES));

@@ -431,7 +431,8 @@ export class Sender {
     const expiresInMs = (this.#out.expiresAt[slot] as number) - this.#wallMs;
     // Not in one sleep: a wall clock may be set while it lasts.
     const look = Math.min(Math.max(0, expiresInMs) * NS_PER_MS, EXPIRY_LOOK_NS);
-    this.#out.wakeAt(slot, now + Math.min(spanNs, look));
+    this.#out.wakesAt[slot] = now + Math.min(spanNs, look);
+    this.#out.wake(slot);
   }
 
   /** Where a row waits for its release. */
