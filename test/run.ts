@@ -17,7 +17,11 @@ const FILES_AT_ONCE = 2;
 /** What these measure is the machine's, unless they have it to themselves. */
 const ALONE = ["daemon/idle.test.js", "daemon/kill.test.js"];
 /** Daemons with loss, restarts and reloads, in classic and in sessions: on each socket there is. */
-const ON_BOTH_SOCKETS = ["daemon/two-daemons.test.js", "daemon/session-messages.test.js"];
+const ON_BOTH_SOCKETS = [
+  "daemon/two-daemons.test.js",
+  "daemon/session-messages.test.js",
+  "daemon/session-slice.test.js",
+];
 /** No test takes this long unless it hangs. */
 const TEST_TIMEOUT_MS = 600_000;
 
