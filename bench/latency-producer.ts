@@ -8,7 +8,7 @@ import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";
 import { WORKED } from "../src/shared/store/schema.js";
 import { optionsOf, tell } from "./child.js";
-import { message } from "./payload.js";
+import { textMessage } from "./payload.js";
 import type { ProducerKind } from "./producer.js";
 
 export interface LatencyOptions {
@@ -120,7 +120,7 @@ class LatencyProducer {
     const { kind, bytes, address, port, database } = this.#options;
     const named = kind !== "foreign without id";
     const drafts = dues.map(() => {
-      const { hex, text } = message(this.#n++, bytes);
+      const { hex, text } = textMessage(this.#n++, bytes);
       const anonymous = `{"n":${this.#n},"text":"${"x".repeat(bytes - 30)}"}`;
       return named ? { id: hex, payload: text } : { id: null, payload: anonymous };
     });

@@ -9,7 +9,7 @@ import { openDatabase } from "../src/shared/store/open.js";
 import { timeText } from "../src/shared/store/text-time.js";
 import { inFolder } from "./children.js";
 import { fileSystemOf } from "./machine.js";
-import { message } from "./payload.js";
+import { textMessage } from "./payload.js";
 import { interleaved, median, spread } from "./statistics.js";
 import type { BenchContext, Report, Suite } from "./suite.js";
 
@@ -244,7 +244,7 @@ class Cases {
   }
 
   #text(): string {
-    return message(this.#n++, BYTES).text;
+    return textMessage(this.#n++, BYTES).text;
   }
 
   #messages(): readonly OutgoingMessage[] {

@@ -1,6 +1,7 @@
 // Messages as our clients write them: time-ordered ids, canonical JSON, exactly as long as asked.
 
 import { randomFillSync } from "node:crypto";
+import { freshMessageId } from "../src/client/message-ids.js";
 import { messageIdToHex } from "../src/shared/protocol/message-id.js";
 
 const ENCODER = new TextEncoder();
@@ -28,12 +29,27 @@ export function timeOrderedId(): Uint8Array {
   return id;
 }
 
+/** What fills a payload: most are as long as the one before. */
+let filling = "";
+
 /** A JSON object of exactly `bytes` bytes (ASCII) that names `id`. */
 export function payloadText(id: string, n: number, bytes: number): string {
   const head = `{"message_id":"${id}","n":${n},"text":"`;
   const fill = bytes - head.length - 2;
   if (fill < 0) throw new Error(`a payload needs ${head.length + 2} bytes at least`);
-  return `${head}${"abcdefghijklmnopqrstuvwxyz ".repeat(Math.ceil(fill / 27)).slice(0, fill)}"}`;
+  if (filling.length !== fill) {
+    filling = "abcdefghijklmnopqrstuvwxyz ".repeat(Math.ceil(fill / 27)).slice(0, fill);
+  }
+  return `${head}${filling}"}`;
+}
+
+/** A message as a program has it that uses our client: an id made there, and a text. */
+export function textMessage(
+  n: number,
+  bytes: number,
+): { readonly hex: string; readonly text: string } {
+  const hex = freshMessageId();
+  return { hex, text: payloadText(hex, n, bytes) };
 }
 
 export interface Message {

@@ -4,7 +4,7 @@
 import { setTimeout as nap } from "node:timers/promises";
 import { optionsOf, tell } from "./child.js";
 import { MessageCount } from "./message-count.js";
-import { message } from "./payload.js";
+import { textMessage } from "./payload.js";
 import type { PeerClient, PeerPlace } from "./peer-client.js";
 
 export type PeerKind = "nats" | "mqtt" | "udx";
@@ -52,7 +52,9 @@ async function produce(client: PeerClient, options: PeerEndOptions): Promise<voi
   const sendUntil = async (isOver: () => boolean): Promise<void> => {
     const underWay: Promise<void>[] = [];
     while (!isOver()) {
-      const payloads = Array.from({ length: batch }, () => message(n++, bytes).payload);
+      const payloads = Array.from({ length: batch }, () =>
+        Buffer.from(textMessage(n++, bytes).text),
+      );
       underWay.push(producer.sendBatch(payloads));
       if (underWay.length * batch >= place.underWay) await underWay.shift();
     }

@@ -4,13 +4,14 @@
 // rate is a steady one.
 
 import type { Draft } from "../src/client/drafts.js";
+import { freshMessageId } from "../src/client/message-ids.js";
 import { type Destination, Outbox } from "../src/client/outbox.js";
 import { nap, writeTransaction } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";
 import { WORKED } from "../src/shared/store/schema.js";
 import { optionsOf, tell } from "./child.js";
-import { message } from "./payload.js";
+import { textMessage } from "./payload.js";
 
 /** Our client; or any program, by plain SQL, that gives ids itself or leaves them to the daemon. */
 export type ProducerKind = "client" | "foreign" | "foreign without id";
@@ -53,8 +54,6 @@ const LOOK_MS = 1;
 /** Between two looks while the backlog is full. */
 const ROOM_NAP_MS = 5;
 const LOCK_DEADLINE_MS = 10_000;
-/** Of a payload that only lends its id. */
-const ROOM_BYTES = 100;
 
 class Producer {
   readonly #options: ProducerOptions;
@@ -108,14 +107,14 @@ class Producer {
         drafts.push({ payload: anonymousText(this.#n++, bytes), messageId: undefined });
         continue;
       }
-      const { hex, text } = message(this.#n++, bytes);
+      const { hex, text } = textMessage(this.#n++, bytes);
       drafts.push({ payload: text, messageId: hex });
     }
     this.#enqueue(drafts);
   }
 
   insertEnd(): void {
-    this.#enqueue([{ payload: `{"end":${this.#n++}}`, messageId: message(0, ROOM_BYTES).hex }]);
+    this.#enqueue([{ payload: `{"end":${this.#n++}}`, messageId: freshMessageId() }]);
   }
 
   #enqueue(drafts: readonly Draft[]): void {

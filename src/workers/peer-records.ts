@@ -9,8 +9,15 @@ import type { Connection, Statement } from "../shared/store/driver.js";
 import { timeText } from "../shared/store/text-time.js";
 import { ScopeRename } from "./scope-rename.js";
 
-/** Tombstones younger than this when their boot ends are kept long enough as they are, ms. */
-const YOUNG_MS = 86_400_000;
+/**
+ * Tombstones younger than this when their boot ends are kept long enough as they are, ms: a day that
+ * they live beyond a message, without what {@link RENEWED_MS} may add.
+ */
+const YOUNG_MS = 23 * 3_600_000;
+/** A boot that ends once more this soon has its tombstones not looked through again, ms. */
+const RENEWED_MS = 3_600_000;
+/** Boots of which that is known. */
+const RENEWED_MAX = 1_024;
 
 type KnownPeer = [publicKey: Buffer, name: string | null];
 
@@ -35,6 +42,7 @@ export class PeerRecords {
   readonly #down: Statement;
   readonly #bootOf: Statement;
   readonly #renewTombstones: Statement;
+  readonly #renewedAt = new Map<string, number>();
   #names = new Map<string, string>();
   /** Public keys of peers that the configuration says to speak classic with. */
   #classic: ReadonlySet<string> = new Set();
@@ -211,12 +219,13 @@ export class PeerRecords {
   /** Writes what `status` shows. */
   note(notes: readonly PeerNote[], deadlineMs: number): void {
     if (notes.length === 0) return;
+    const renewed: string[] = [];
     writeTransaction(
       this.#db,
       () => {
         for (const note of notes) {
           const at = note.lastHandshakeAt;
-          if (note.boot !== undefined) this.#bootBegins(note.peer, note.boot);
+          if (note.boot !== undefined) this.#bootBegins(note.peer, note.boot, renewed);
           this.#note.run(
             note.boot === undefined ? null : Buffer.from(note.boot),
             at === undefined ? null : timeText(at),
@@ -235,17 +244,23 @@ export class PeerRecords {
       },
       { deadlineMs },
     );
+    if (this.#renewedAt.size + renewed.length > RENEWED_MAX) this.#renewedAt.clear();
+    for (const name of renewed) this.#renewedAt.set(name, this.#now());
   }
 
   /**
    * What the boot before had no receipt for comes again in this one: what is kept because of it is kept
    * for a whole life from now on, see retention.ts.
    */
-  #bootBegins(peer: string, boot: Uint8Array): void {
+  #bootBegins(peer: string, boot: Uint8Array, renewed: string[]): void {
     const before = this.#bootOf.get(Buffer.from(peer, "base64")) as Buffer | null | undefined;
     if (!(before instanceof Uint8Array) || before.equals(boot)) return;
     const now = this.#now();
+    const name = `${peer} ${before.toString("hex")}`;
+    const ago = now - (this.#renewedAt.get(name) ?? Number.NEGATIVE_INFINITY);
+    if (ago >= 0 && ago < RENEWED_MS) return;
     this.#renewTombstones.run(timeText(now), peer, before, timeText(now - YOUNG_MS));
+    renewed.push(name);
   }
 }
 

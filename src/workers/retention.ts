@@ -1,23 +1,19 @@
 // Forgets tombstones: of classic after eight days, a day more than a message lives; of sessions eight
 // days after another boot of the sender took over (until then time frees none: their numbers must be
 // settled, see settled-tombstones.ts); of a peer with more than a million, the oldest. Small steps, when
-// nothing else is to do. Ages are of the wall clock: when that steps on by much, what was deleted while
-// it was behind looks old, so all are kept for a life more.
+// nothing else is to do. What cannot be as old as its date says begins a life anew, see
+// tombstone-ages.ts.
 
 import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import { timeText } from "../shared/store/text-time.js";
+import { type AgedSpan, TombstoneAges, UNSEEN_MS } from "./tombstone-ages.js";
 
-/** Age at which no copy can arrive any more, ms. Source: store.md. */
-export const TOMBSTONE_LIFE_MS = 8 * 86_400_000;
 /** Tombstones of one peer at most; beyond, the oldest go first. Source: store.md. */
 export const TOMBSTONES_MAX = 1_000_000;
 const STEP_ROWS = 256;
-/** A wall clock that went on by so much more than time did was set, ms: the day that
- * {@link TOMBSTONE_LIFE_MS} has beyond the life of a message covers less. */
-export const CLOCK_STEP_MS = 86_400_000 / 2;
-/** In `meta`: wall ms until which no tombstone is too old. */
-const KEPT_UNTIL = "tombstones_kept_until";
+/** In `meta`: see TombstoneAges. */
+const VISITED = "tombstones_visited";
 
 type Aged = readonly [messageId: string, digest: Buffer, deletedAt: string, boot: Buffer | null];
 /** In front of every tombstone. */
@@ -33,6 +29,9 @@ export class Retention {
   readonly #peerAfter: Statement;
   readonly #aged: Statement;
   readonly #removeAged: Statement;
+  readonly #renew: Statement;
+  readonly #future: Statement;
+  readonly #renewFuture: Statement;
   readonly #bootOf: Statement;
   readonly #countOf: Statement;
   readonly #count: Statement;
@@ -43,9 +42,9 @@ export class Retention {
   #after: Aged = FIRST;
   /** The peer whose tombstones were counted in this visit. */
   #counted: string | undefined;
-  #keptUntil: number;
-  /** Wall ms at monotonic zero, when last looked at. */
-  #offset: number;
+  readonly #ages: TombstoneAges;
+  /** Of the visit that is under way. */
+  #span: AgedSpan | undefined;
   /** Tombstones given up before their time, since the start. */
   evicted = 0;
 
@@ -63,11 +62,10 @@ export class Retention {
     this.#db = db;
     this.#now = options.now;
     this.#monotonic = options.monotonic;
-    this.#offset = this.#now() - this.#monotonic();
-    const kept = db.prepare("SELECT value FROM meta WHERE key = ?").pluck().get(KEPT_UNTIL);
-    this.#keptUntil = typeof kept === "number" ? kept : 0;
+    const kept = db.prepare("SELECT value FROM meta WHERE key = ?").pluck().get(VISITED);
+    this.#ages = new TombstoneAges(typeof kept === "number" ? kept : undefined, this.#monotonic());
     this.#keep = db.prepare(
-      `INSERT INTO meta(key, value) VALUES ('${KEPT_UNTIL}', ?)
+      `INSERT INTO meta(key, value) VALUES ('${VISITED}', ?)
        ON CONFLICT(key) DO UPDATE SET value = excluded.value`,
     );
     this.#report = options.report;
@@ -86,6 +84,18 @@ export class Retention {
       `DELETE FROM tombstones
        WHERE peer = ? AND message_id = ? AND digest = ? AND deleted_at = ?`,
     );
+    this.#renew = db.prepare(
+      `UPDATE OR FAIL tombstones SET deleted_at = ?
+       WHERE peer = ? AND message_id = ? AND digest = ? AND deleted_at = ?`,
+    );
+    this.#future = db
+      .prepare("SELECT 1 FROM tombstones WHERE peer = ? AND deleted_at > ? LIMIT 1")
+      .pluck();
+    this.#renewFuture = db.prepare(
+      `UPDATE OR FAIL tombstones SET deleted_at = ? WHERE (peer, message_id, digest) IN (
+         SELECT peer, message_id, digest FROM tombstones INDEXED BY tombstones_age
+         WHERE peer = ? AND deleted_at > ? LIMIT ${STEP_ROWS})`,
+    );
     this.#bootOf = db.prepare("SELECT boot FROM peers WHERE public_key = ?").pluck();
     this.#countOf = db.prepare("SELECT tombstones FROM inbound_usage WHERE peer = ?").pluck();
     this.#count = db.prepare("SELECT count(*) FROM tombstones WHERE peer = ?").pluck();
@@ -99,12 +109,13 @@ export class Retention {
 
   /** One small step; true when there is more to do at once. */
   step(deadlineMs: number): boolean {
-    this.#watchClock(deadlineMs);
+    this.#span ??= this.#ages.begin(this.#now(), this.#monotonic());
+    const span = this.#span;
     this.#peer ??= this.#first();
     const peer = this.#peer;
-    if (peer === undefined) return false;
-    const before = timeText(this.#now() - TOMBSTONE_LIFE_MS);
-    if (this.#now() >= this.#keptUntil && this.#forgetAged(peer, before, deadlineMs)) return true;
+    if (peer === undefined) return this.#end(span, deadlineMs);
+    if (this.#forgetAged(peer, span, deadlineMs)) return true;
+    if (this.#datesFuture(peer, deadlineMs)) return true;
     const excess = this.#excess(peer);
     if (excess > 0) {
       const rows = Math.min(excess, STEP_ROWS);
@@ -122,21 +133,16 @@ export class Retention {
     this.#counted = undefined;
     this.#after = FIRST;
     this.#peer = this.#peerAfter.get(peer) as string | undefined;
-    return this.#peer !== undefined;
+    return this.#peer !== undefined || this.#end(span, deadlineMs);
   }
 
-  /** A clock that is set right may be set wrong again: what is kept is never kept for ever. */
-  #watchClock(deadlineMs: number): void {
-    const now = this.#now();
-    const offset = now - this.#monotonic();
-    const steppedOn = offset - this.#offset > CLOCK_STEP_MS;
-    if (steppedOn || this.#keptUntil > now + TOMBSTONE_LIFE_MS) {
-      const until = now + TOMBSTONE_LIFE_MS;
-      writeTransaction(this.#db, () => this.#keep.run(until), { deadlineMs });
-      this.#keptUntil = until;
+  #end(span: AgedSpan, deadlineMs: number): false {
+    this.#span = undefined;
+    const keep = this.#ages.end(span, this.#monotonic());
+    if (keep !== undefined) {
+      writeTransaction(this.#db, () => this.#keep.run(keep), { deadlineMs });
     }
-    // Slewing adds up to no step.
-    this.#offset = offset;
+    return false;
   }
 
   #first(): string | undefined {
@@ -158,9 +164,10 @@ export class Retention {
     return counted - this.#tombstonesMax;
   }
 
-  /** Looks at the next old ones, and forgets those that time may free; false: there is none left. */
-  #forgetAged(peer: string, before: string, deadlineMs: number): boolean {
+  /** Looks at the next old ones, and frees those that time may free; false: there is none left. */
+  #forgetAged(peer: string, span: AgedSpan, deadlineMs: number): boolean {
     const [messageId, digest, deletedAt] = this.#after;
+    const before = timeText(span.before);
     const found = this.#aged.all(peer, before, deletedAt, messageId, digest) as Aged[];
     const last = found.at(-1);
     if (last === undefined) return false;
@@ -169,17 +176,32 @@ export class Retention {
       of === null || (boot instanceof Uint8Array && !boot.equals(of));
     const over = found.filter(isOver);
     if (over.length > 0) {
-      this.#removeAll(
-        peer,
-        () =>
-          over
-            .map(([id, of, at]) => this.#removeAged.run(peer, id, of, at).changes)
-            .reduce((all, each) => all + each, 0),
-        deadlineMs,
-      );
+      this.#removeAll(peer, () => this.#freeOrRenew(peer, over, span), deadlineMs);
     }
     this.#after = last;
     return true;
+  }
+
+  /** What was deleted while the clock was ahead would be kept until it gets there again. */
+  #datesFuture(peer: string, deadlineMs: number): boolean {
+    const now = this.#now();
+    const future = timeText(now + UNSEEN_MS);
+    if (this.#future.get(peer, future) === undefined) return false;
+    const renew = (): number => this.#renewFuture.run(timeText(now), peer, future).changes;
+    return writeTransaction(this.#db, renew, { deadlineMs }) > 0;
+  }
+
+  /** Inside a transaction; returns how many are gone. */
+  #freeOrRenew(peer: string, rows: readonly Aged[], span: AgedSpan): number {
+    const from = timeText(span.from);
+    const to = timeText(span.to);
+    const now = timeText(this.#now());
+    let removed = 0;
+    for (const [id, digest, at] of rows) {
+      if (at >= from && at < to) removed += this.#removeAged.run(peer, id, digest, at).changes;
+      else this.#renew.run(now, peer, id, digest, at);
+    }
+    return removed;
   }
 
   #forget(peer: string, rows: number, deadlineMs: number): number {

@@ -15,12 +15,6 @@ export class HostClock {
   #offsetNs = 0;
   #frozenNs: number | undefined;
   #highestWallNs = 0;
-  /** How far the wall clock was from true time when the process last looked, ns. */
-  #seenOffNs = 0;
-  /** The least that it was off since then, ns: nobody looked when it was. */
-  #lowestOffNs = 0;
-  /** By how much it was set on at most while no process looked, ns. */
-  setOnUnseenNs = 0;
 
   constructor(driftPpm: number) {
     this.#rate = 1 + driftPpm * PPM;
@@ -30,15 +24,6 @@ export class HostClock {
   start(trueNs: number): void {
     this.#startedAt = trueNs;
     this.#missedNs = 0;
-    const setOnNs = this.#offNs(trueNs) - Math.min(this.#seenOffNs, this.#lowestOffNs);
-    this.setOnUnseenNs = Math.max(this.setOnUnseenNs, setOnNs);
-    this.seen(trueNs);
-  }
-
-  /** The process looks at both clocks: from here on it knows of steps. */
-  seen(trueNs: number): void {
-    this.#seenOffNs = this.#offNs(trueNs);
-    this.#lowestOffNs = this.#seenOffNs;
   }
 
   now(trueNs: number): Nanoseconds {
@@ -68,22 +53,16 @@ export class HostClock {
     return this.#offsetNs === 0 && this.#frozenNs === undefined;
   }
 
-  #offNs(trueNs: number): number {
-    return this.wallNs(trueNs) - WALL_START_NS - trueNs;
-  }
-
   /** Sets the wall clock to true time and this offset; it runs again if it stood. */
   setOffset(offsetNs: number): void {
     this.#offsetNs = offsetNs;
     this.#frozenNs = undefined;
-    this.#lowestOffNs = Math.min(this.#lowestOffNs, offsetNs);
   }
 
   /** Sets the wall clock to an instant, ns since the epoch; `stands`: it stays there. */
   setWall(trueNs: number, wallNs: number, stands: boolean): void {
     this.#offsetNs = wallNs - WALL_START_NS - trueNs;
     this.#frozenNs = stands ? wallNs : undefined;
-    this.#lowestOffNs = Math.min(this.#lowestOffNs, this.#offsetNs);
   }
 
   /** The host slept, and its monotonic clock with it. */

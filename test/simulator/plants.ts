@@ -5,6 +5,7 @@ import { NonceMemory } from "../../src/shared/protocol/nonce-memory.js";
 import { Outbound } from "../../src/shared/protocol/outbound.js";
 import type { OpenedPacket } from "../../src/shared/protocol/slot.js";
 import { StampGate } from "../../src/shared/protocol/stamp-gate.js";
+import { TombstoneAges } from "../../src/workers/tombstone-ages.js";
 
 import { SESSION_PLANTS } from "./session-plants.js";
 
@@ -90,6 +91,7 @@ const CLASSIC: readonly Omit<Plant, "protocol">[] = [
   { name: "sealed stamps not kept", store: { keepsNoStamps: true }, host: {} },
   { name: "nonces forgotten", store: {}, host: {}, patch: forgetNonces },
   { name: "stamps from before the start believed", store: {}, host: {}, patch: believeOldStamps },
+  { name: "dates of tombstones believed", store: {}, host: {}, patch: believeDates },
   { name: "ACK taken under any key", store: {}, host: {}, patch: takeAnyAck },
 ];
 
@@ -114,6 +116,17 @@ function believeOldStamps(): () => void {
   };
   return () => {
     StampGate.prototype.check = check;
+  };
+}
+
+function believeDates(): () => void {
+  const { begin } = TombstoneAges.prototype;
+  TombstoneAges.prototype.begin = function (wallMs, monotonicMs) {
+    const { before } = begin.call(this, wallMs, monotonicMs);
+    return { before, from: Number.NEGATIVE_INFINITY, to: before };
+  };
+  return () => {
+    TombstoneAges.prototype.begin = begin;
   };
 }
 

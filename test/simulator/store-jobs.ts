@@ -22,8 +22,8 @@ import {
 import type { StoreJob, StoreResult } from "../../src/shared/runtime/messages.js";
 import { OutboundBatchWriter, TICKET_NONE } from "../../src/shared/runtime/outbound-batch.js";
 import { payloadDigest } from "../../src/workers/payload-digest.js";
-import { CLOCK_STEP_MS, TOMBSTONE_LIFE_MS } from "../../src/workers/retention.js";
 import { sessionFields } from "../../src/workers/session-row.js";
+import { TombstoneAges } from "../../src/workers/tombstone-ages.js";
 import type { StorePlants } from "./plants.js";
 import {
   type Came,
@@ -51,7 +51,6 @@ export interface StoreWitness {
   acknowledged(row: OutboundRow): void;
   failed(row: OutboundRow): void;
   /** It looked at the clocks. */
-  tended(): void;
   /** By the clock of the host, a deleted message was deleted long ago: it may be stored again. */
   forgotten(stone: Tombstone): void;
   /** Its sender settled the number of a deleted message: no copy of it is under way any more. */
@@ -71,7 +70,7 @@ export interface StoreJobsOptions {
 }
 
 /** In `meta`. */
-const KEPT_UNTIL = "tombstones kept until";
+const VISITED = "tombstones visited";
 const NO_BYTES = new Uint8Array(0);
 
 interface Out {
@@ -96,13 +95,12 @@ export class StoreJobs {
   readonly #outOf = new Map<string, number>();
   readonly #limits = new Map<string, number>();
   #peers = new PeerTable([]);
-  /** Wall ms at monotonic zero, when last looked at. */
-  #offsetMs: number;
+  readonly #ages: TombstoneAges;
 
   constructor(options: StoreJobsOptions) {
     this.#options = options;
     this.#tables = options.tables;
-    this.#offsetMs = options.nowMs() - options.monotonicMs();
+    this.#ages = new TombstoneAges(options.tables.meta.get(VISITED), options.monotonicMs());
   }
 
   /** Which rows go in sessions. */
@@ -297,23 +295,19 @@ export class StoreJobs {
       const waits = isWorked(row) && !this.#out.has(row.id) && isFound;
       if (waits && expiryOf(row) <= now) this.#fail(row, expiredReason(row));
     }
-    if (this.#keepsTombstones(now)) return;
-    for (const stone of this.#tables.forgetTombstones(now - TOMBSTONE_LIFE_MS)) {
-      this.#options.witness.forgotten(stone);
-    }
+    this.#forgetTombstones(now);
   }
 
-  /** While a wall clock that was set on makes what was deleted before look old; as retention.ts. */
-  #keepsTombstones(now: number): boolean {
+  /** As retention.ts does, all at once. */
+  #forgetTombstones(now: number): void {
     const { meta, layers } = this.#tables;
-    const offset = now - this.#options.monotonicMs();
-    const steppedOn = offset - this.#offsetMs > CLOCK_STEP_MS;
-    this.#offsetMs = offset;
-    this.#options.witness.tended();
-    if (steppedOn || (meta.get(KEPT_UNTIL) ?? 0) > now + TOMBSTONE_LIFE_MS) {
-      layers.put(meta, KEPT_UNTIL, now + TOMBSTONE_LIFE_MS);
+    const monotonic = this.#options.monotonicMs();
+    const span = this.#ages.begin(now, monotonic);
+    for (const stone of this.#tables.forgetTombstones(span, now)) {
+      this.#options.witness.forgotten(stone);
     }
-    return now < (meta.get(KEPT_UNTIL) ?? 0);
+    const keep = this.#ages.end(span, monotonic);
+    if (keep !== undefined) layers.put(meta, VISITED, keep);
   }
 
   #lend(rowId: number, out: Out): void {

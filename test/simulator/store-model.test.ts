@@ -341,7 +341,6 @@ class Pair {
         leased: () => {},
         acknowledged: () => {},
         failed: () => {},
-        tended: () => {},
         forgotten: () => {},
         settled: () => {},
         known: () => {},

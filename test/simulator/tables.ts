@@ -1,6 +1,7 @@
 // The tables of one host in memory, as the schema has them, with what its triggers do: the rows of the
 // owners and the daemon's own. What SQLite keeps and the daemon never reads back is left out.
 
+import { type AgedSpan, UNSEEN_MS } from "../../src/workers/tombstone-ages.js";
 import { Layers } from "./layers.js";
 import { SpoolModel } from "./spool-model.js";
 
@@ -217,9 +218,19 @@ export class Tables {
     return ids.map((id) => this.inbound.get(id)).filter((row) => row !== undefined);
   }
 
-  /** Forgets what was deleted before an instant; returns what that was. */
-  forgetTombstones(beforeMs: number): readonly Tombstone[] {
-    return this.forgetStones(({ deletedAt }) => deletedAt < beforeMs);
+  /** Forgets what is old, and renews what only looks old; returns what is gone. */
+  forgetTombstones({ before, from, to }: AgedSpan, nowMs: number): readonly Tombstone[] {
+    for (const [key, stones] of this.tombstones) {
+      const isMisdated = ({ deletedAt }: Tombstone): boolean =>
+        deletedAt > nowMs + UNSEEN_MS ||
+        (deletedAt < before && (deletedAt < from || deletedAt >= to));
+      if (!stones.some(isMisdated)) continue;
+      const renewed = stones.map((each) =>
+        isMisdated(each) ? { ...each, deletedAt: nowMs } : each,
+      );
+      this.layers.put(this.tombstones, key, renewed);
+    }
+    return this.forgetStones(({ deletedAt }) => deletedAt >= from && deletedAt < to);
   }
 
   forgetStones(isOver: (stone: Tombstone) => boolean): readonly Tombstone[] {

@@ -129,6 +129,7 @@ test("tombstones go after eight days, and not before", (t) => {
   const store = new StoreUnderTest(t);
   store.store([{ id: ID }]);
   store.outside.exec("DELETE FROM inbound_messages");
+  while (store.retention.step(100));
 
   pass(store, 8 * DAY_MS - 1_000);
   while (store.retention.step(100));
@@ -172,8 +173,11 @@ test("a clock that ran years ahead for a while does not keep tombstones for year
 
   store.now -= 3_650 * DAY_MS;
   while (retention.step(100));
-  pass(store, 8 * DAY_MS + 1_000);
-  while (retention.step(100));
+  for (let lives = 0; lives < 2; lives++) {
+    assert.equal(store.read("SELECT count(*) FROM tombstones"), 1);
+    pass(store, 8 * DAY_MS + 1_000);
+    while (retention.step(100));
+  }
 
   assert.equal(store.read("SELECT count(*) FROM tombstones"), 0);
 });

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { PeerEntry } from "../../src/shared/protocol/session/peer-table.js";
 import { DELIVERED } from "../../src/shared/protocol/session/ports.js";
+import { timeText } from "../../src/shared/store/text-time.js";
 import { PeerRecords } from "../../src/workers/peer-records.js";
 import { DAY_MS, idOf } from "./fixture.js";
 import { ALICE, BOB, BOOT, BOOT_2, SessionStoreUnderTest } from "./session-fixture.js";
@@ -32,6 +33,7 @@ const bootBegins = (records: PeerRecords, boot: Uint8Array): void =>
 
 /** Days go by, and whatever time may free is freed. */
 function pass(store: SessionStoreUnderTest, ms: number): void {
+  while (store.retention.step(100));
   store.now += ms;
   store.monotonic += ms;
   while (store.retention.step(100));
@@ -92,6 +94,27 @@ test("what was deleted long after its boot ended lives as long as of classic", (
   pass(store, 2_000);
 
   assert.deepEqual(tombstones(store), []);
+});
+
+test("a boot that ends again and again is looked through once an hour", (t) => {
+  const store = new SessionStoreUnderTest(t);
+  const records = recordsOf(store);
+  bootBegins(records, BOOT);
+  store.deliver([{ id: ID, number: 7 }]);
+  store.outside.exec("DELETE FROM inbound_messages");
+  const old = timeText(store.now - 2 * DAY_MS);
+  const dateBehindAnotherEnd = (): unknown => {
+    store.outside.prepare("UPDATE tombstones SET deleted_at = ?").run(old);
+    bootBegins(records, BOOT_2);
+    bootBegins(records, BOOT);
+    return store.read("SELECT deleted_at FROM tombstones");
+  };
+
+  assert.equal(dateBehindAnotherEnd(), timeText(store.now));
+  store.now += 1_800_000;
+  assert.equal(dateBehindAnotherEnd(), old);
+  store.now += 1_900_000;
+  assert.equal(dateBehindAnotherEnd(), timeText(store.now));
 });
 
 test("the same boot under another identity of the sender is not another boot", (t) => {

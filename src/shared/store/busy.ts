@@ -67,12 +67,15 @@ export function writeTransaction<T>(
   }
 }
 
-/** Runs `step`, again and again while SQLite says busy; ERR_DB_BUSY after `deadlineMs`. */
+/**
+ * Runs `step`, again and again while SQLite says busy; ERR_DB_BUSY after `deadlineMs`. What it throws
+ * has no stack: busy is an answer, and a trace makes it five times as dear (speed.md, traps).
+ */
 export function whenFree<T>(step: () => T, deadlineMs: number): T {
   let startedAt = 0;
   for (let naps = 0; ; naps++) {
     try {
-      return step();
+      return withoutTrace(step);
     } catch (thrown) {
       if (!isBusy(thrown)) throw thrown;
       const now = performance.now();
@@ -80,6 +83,16 @@ export function whenFree<T>(step: () => T, deadlineMs: number): T {
       if (now - startedAt >= deadlineMs) throw busyFor(deadlineMs, thrown);
       nap(naps < NAPS_SHORT ? NAP_MS : NAP_LONG_MS);
     }
+  }
+}
+
+function withoutTrace<T>(step: () => T): T {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  try {
+    return step();
+  } finally {
+    Error.stackTraceLimit = limit;
   }
 }
 

@@ -70,15 +70,19 @@ test("a peer is known at the last place it was heard at, and at no earlier one",
   }
 });
 
-test("of two at one place the one heard last is known, also when the other has left", () => {
+test("a peer that writes another one's address on what it sends does not take its place", () => {
   const gate = gateOf(2);
   gate.heard(0, "192.0.2.1", 1_001);
   gate.heard(1, "192.0.2.1", 1_001);
-  gate.heard(0, "192.0.2.9", 1_001);
   exhaust(gate);
+  for (const peer of [0, 1]) {
+    assert.equal(gate.peerOf(NOW, datagramOf(peer), "192.0.2.1", 1_001), peer);
+  }
 
-  assert.equal(gate.peerOf(NOW, datagramOf(1), "192.0.2.1", 1_001), 1);
-  assert.equal(gate.peerOf(NOW, datagramOf(0), "192.0.2.9", 1_001), 0);
+  gate.heard(1, "192.0.2.9", 1_001);
+  assert.equal(gate.peerOf(NOW, datagramOf(0), "192.0.2.1", 1_001), 0);
+  assert.equal(gate.peerOf(NOW, datagramOf(1), "192.0.2.1", 1_001), NO_BUDGET);
+  assert.equal(gate.peerOf(NOW, datagramOf(1), "192.0.2.9", 1_001), 1);
 });
 
 test("new keys forget where anybody was", () => {

@@ -26,8 +26,11 @@ export class HintGate {
   #order: number[] = [];
   /** Keys of all rings. */
   #compares = 0;
-  /** The peer last heard at an address and port: one of each peer. */
-  readonly #sources = new Map<string, Map<number, number>>();
+  /**
+   * The peers last heard at an address and port: each in one place at most. All of them, since a peer
+   * can write another one's address on what it sends.
+   */
+  readonly #sources = new Map<string, Map<number, readonly number[]>>();
   #heardAt: (Source | undefined)[] = [];
   readonly #strangers = new CpuBudget({ share: HINTS_SHARE });
 
@@ -46,16 +49,17 @@ export class HintGate {
     if (before?.port === port && before.address === address) return;
     if (before !== undefined) this.#forget(peer, before);
     this.#heardAt[peer] = { address, port };
-    const ports = this.#sources.get(address) ?? new Map<number, number>();
-    ports.set(port, peer);
+    const ports = this.#sources.get(address) ?? new Map<number, readonly number[]>();
+    ports.set(port, [...(ports.get(port) ?? []), peer]);
     this.#sources.set(address, ports);
   }
 
   #forget(peer: number, { address, port }: Source): void {
     const ports = this.#sources.get(address);
-    if (ports?.get(port) !== peer) return;
-    ports.delete(port);
-    if (ports.size === 0) this.#sources.delete(address);
+    const others = (ports?.get(port) ?? []).filter((each) => each !== peer);
+    if (others.length > 0) ports?.set(port, others);
+    else ports?.delete(port);
+    if (ports?.size === 0) this.#sources.delete(address);
   }
 
   /** The peer got a session, or lost its last one. */
@@ -69,7 +73,9 @@ export class HintGate {
   peerOf(now: Nanoseconds, datagram: Uint8Array, address: string, port: number): number {
     if (datagram.length < HANDSHAKE_BYTES_MIN || this.#keys.length === 0) return -1;
     const known = this.#sources.get(address)?.get(port);
-    if (known !== undefined && this.#fits(known, datagram)) return known;
+    if (known !== undefined) {
+      for (const peer of known) if (this.#fits(peer, datagram)) return peer;
+    }
     if (!this.#strangers.spend(now, this.#compares * HINT_COST_NS)) return -2;
     for (const peer of this.#order) if (this.#fits(peer, datagram)) return peer;
     return -1;

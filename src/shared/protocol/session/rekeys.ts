@@ -7,7 +7,6 @@ import { Pacer } from "../pacer.js";
 import { type Agreed, agreedOf } from "./agreed.js";
 import { decodeHandshakePayload, type HandshakePayload } from "./handshake-payload.js";
 import type { HandshakeResult, HandshakeSink, KeyRole } from "./ports.js";
-import type { Session } from "./session.js";
 import type { SessionIds } from "./session-ids.js";
 
 /** A rekey that is not through after this long is begun anew, ns. */
@@ -23,11 +22,16 @@ export interface RekeyFrame {
   readonly noise: Uint8Array;
 }
 
+/** The session that carries a rekey. */
+interface Parent {
+  readonly keySlot: number;
+}
+
 interface Ours {
   readonly sessionId: number;
   readonly keySlot: number;
   readonly role: KeyRole;
-  readonly parent: Session;
+  readonly parent: Parent;
   readonly until: Nanoseconds;
 }
 
@@ -49,7 +53,8 @@ export class Rekeys {
   #againAt: Nanoseconds = nanoseconds(0);
   readonly #frames = new Map<number, RekeyFrame>();
   #waiting: RekeyFrame[] = [];
-
+  /** Session id of the newest answer; 0 before the first. */
+  #answered = 0;
   #pace: Pacer | undefined;
 
   constructor(peer: number, ids: SessionIds, payload: () => Uint8Array) {
@@ -75,7 +80,7 @@ export class Rekeys {
   }
 
   /** Begins a rekey inside `parent`, unless one is open. */
-  begin(now: Nanoseconds, parent: Session, role: KeyRole, sink: HandshakeSink): void {
+  begin(now: Nanoseconds, parent: Parent, role: KeyRole, sink: HandshakeSink): void {
     if (this.#ours !== undefined || now < this.#againAt) return;
     const ours: Ours = {
       sessionId: this.#ids.localId(),
@@ -112,10 +117,17 @@ export class Rekeys {
   abandon(sink: HandshakeSink): void {
     if (this.#ours !== undefined) this.#ours = this.#drop(this.#ours, sink);
     if (this.#theirs !== undefined) this.#theirs = this.#drop(this.#theirs, sink);
+    this.#frames.clear();
+    this.#waiting = [];
+  }
+
+  /** Frames that are not acknowledged yet: of a rekey of each end at most. */
+  get framesOpen(): number {
+    return this.#frames.size + this.#waiting.length;
   }
 
   /** A REKEY frame came in a packet of `session`. */
-  handleFrame(now: Nanoseconds, session: Session, frame: RekeyFrame, sink: HandshakeSink): void {
+  handleFrame(now: Nanoseconds, session: Parent, frame: RekeyFrame, sink: HandshakeSink): void {
     if (frame.type === 1 && this.#theirs !== undefined) return;
     if (frame.type === 2 && this.#ours?.sessionId !== frame.answers) return;
     this.#pace ??= new Pacer({ ratePerSecond: READS_PER_SECOND, burst: READS_BURST, now });
@@ -133,7 +145,7 @@ export class Rekeys {
   handleResult(
     now: Nanoseconds,
     result: HandshakeResult,
-    parent: Session | undefined,
+    parent: Parent | undefined,
     sink: HandshakeSink,
   ): Agreed | undefined {
     switch (result.kind) {
@@ -176,7 +188,7 @@ export class Rekeys {
 
   // --- Steps ------------------------------------------------------------------------------------
 
-  #answer(now: Nanoseconds, result: HandshakeResult, parent: Session, sink: HandshakeSink): void {
+  #answer(now: Nanoseconds, result: HandshakeResult, parent: Parent, sink: HandshakeSink): void {
     const payload = decodeHandshakePayload(result.payload);
     if (payload === undefined || this.#theirs !== undefined) return;
     const theirs: Theirs = {
@@ -206,6 +218,9 @@ export class Rekeys {
     if (theirs === undefined || theirs.sessionId !== result.tag) return undefined;
     this.#theirs = undefined;
     const { sessionId, remoteId } = theirs;
+    // It began another one: nothing waits for what we answered before.
+    if (this.#answered !== 0) this.#forget(this.#answered);
+    this.#answered = sessionId;
     this.#send({ type: 2, sessionId, answers: remoteId, noise: result.message.slice() });
     return agreedOf(false, theirs.role, sessionId, remoteId, theirs.payload, result);
   }
@@ -228,12 +243,16 @@ export class Rekeys {
   #drop(open: Ours, sink: HandshakeSink): undefined {
     sink.forget(this.#peer, open.keySlot);
     this.#ids.release(open.sessionId, open.keySlot);
-    this.#frames.delete(open.sessionId);
-    this.#waiting = this.#waiting.filter(({ sessionId }) => sessionId !== open.sessionId);
+    this.#forget(open.sessionId);
     return undefined;
   }
 
-  #order(parent: Session, tag: number) {
+  #forget(sessionId: number): void {
+    this.#frames.delete(sessionId);
+    this.#waiting = this.#waiting.filter((frame) => frame.sessionId !== sessionId);
+  }
+
+  #order(parent: Parent, tag: number) {
     return {
       peer: this.#peer,
       affinity: this.#peer,
