@@ -1,4 +1,4 @@
--- The database of SecureDGram, schema version 3, as a new file has it. For reading: the daemon makes the
+-- The database of SecureDGram, schema version 4, as a new file has it. For reading: the daemon makes the
 -- file, and brings files of older daemons up to date (there the columns stand in another order).
 --
 -- Other programs may insert into outbound_messages, and read, mark and delete in both tables, while the
@@ -7,7 +7,7 @@
 -- writes INSERT OR FAIL: beside a trigger a plain INSERT costs SQLite three times as much.
 -- All times are UTC text, YYYY-MM-DDTHH:MM:SS.mmm.
 
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 -- Messages to send. Any program may insert dst_addr (IP address, host name, or the name of a configured
 -- peer), dst_port and payload (a JSON object); the daemon does the rest. message_id may be left out: then
@@ -17,7 +17,8 @@ PRAGMA user_version = 3;
 -- again; so does another dst_addr for a row that was sent. priority: 0 bulk, 1 normal, 2 high, 3 urgent.
 -- not_before and expires_at are UTC times as the other columns have them; NULL means now, and the life
 -- that is configured. generation counts what an owner changed after the row was first read. The life of a
--- row begins at redriven_at, where there is one, else at created_at.
+-- row begins at redriven_at, where there is one, else at created_at. reserve is room for what the
+-- daemon writes into the row later, so that a large one need not be written anew; leave it out.
 CREATE TABLE outbound_messages (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   message_id TEXT,
@@ -43,6 +44,7 @@ CREATE TABLE outbound_messages (
   redriven_at TEXT,
   generation INTEGER NOT NULL DEFAULT 0,
   digest BLOB,
+  reserve BLOB NOT NULL DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000',
   payload TEXT NOT NULL
 );
 

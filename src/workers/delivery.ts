@@ -4,8 +4,11 @@
 // outcome says so.
 
 import { messageIdToHex } from "../shared/protocol/message-id.js";
-import { DIGEST_PIECE_BYTES, MESSAGE_DIGEST_BYTES } from "../shared/protocol/session/limits.js";
-import { MESSAGE_FLAG } from "../shared/protocol/session/message-digest.js";
+import {
+  BOOT_ID_BYTES,
+  DIGEST_PIECE_BYTES,
+  MESSAGE_DIGEST_BYTES,
+} from "../shared/protocol/session/limits.js";
 import { DELIVERED, type Delivered } from "../shared/protocol/session/ports.js";
 import {
   DELIVERY_KIND,
@@ -16,11 +19,12 @@ import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection } from "../shared/store/driver.js";
 import { type WriteFailure, writeFailure } from "../shared/store/sqlite-error.js";
 import { timeText } from "../shared/store/text-time.js";
+import { conflictSentence, gapSentence, quotaSentence } from "./delivery-sentences.js";
 import { HeldStreams } from "./held-streams.js";
 import type { InboundIds } from "./inbound-ids.js";
 import { InboundUsage } from "./inbound-usage.js";
 import { PlainInbox } from "./plain-inbox.js";
-import { sessionDigest } from "./session-digest.js";
+import { RecordDigests } from "./record-digests.js";
 import type { SessionInbox } from "./session-inbox.js";
 import type { SettledTombstones } from "./settled-tombstones.js";
 import type { Spool } from "./spool.js";
@@ -30,7 +34,6 @@ const { message: MESSAGE, piece: PIECE, settled: SETTLED, drop: DROP } = DELIVER
 /** Reports gathered from one transaction. */
 const REPORTS_MAX = 8;
 const SHARED_SCOPE = "";
-const NO_STREAM = new Uint8Array(0);
 
 export type Failure = Exclude<WriteFailure, "broken">;
 
@@ -56,12 +59,15 @@ export class Delivery {
   readonly #plain: PlainInbox;
   readonly #held = new HeldStreams();
   #quotaBytes: number;
-  #digests = Buffer.alloc(256 * MESSAGE_DIGEST_BYTES);
+  readonly #digests = new RecordDigests();
+  /** Of each message of the batch: a view of it. */
+  #payloads: Buffer[] = [];
   /** Outcome of each record of the batch; those of a transaction count once it is committed. */
-  #outcomes = new Uint8Array(256);
+  #outcomes = new Uint8Array(0);
   /** Where each record begins. */
   #starts: number[] = [];
-  #streams = new Map<string, Uint8Array>();
+  /** What became of pieces of large messages in this batch that are not written: of each it is asked once. */
+  readonly #refused = new Map<string, Delivered>();
   #reports: string[] = [];
   #now = "";
 
@@ -149,7 +155,7 @@ export class Delivery {
       if (record.kind === MESSAGE) record.outcome = this.#outcomes[row] as Delivered;
       else if (record.kind === SETTLED) {
         const { scope } = record;
-        this.#options.settled.remember(scope, this.#bootOf(record), record.number);
+        this.#options.settled.remember(scope, bootOf(record), record.number);
       }
     }
     this.#pieces(record, from, to, deadlineMs);
@@ -163,7 +169,7 @@ export class Delivery {
       else if (record.kind === SETTLED) {
         this.#storePlain(record);
         record.seek(this.#starts[row] as number);
-        this.#options.settled.remove(record.scope, this.#bootOf(record), record.number);
+        this.#options.settled.remove(record.scope, bootOf(record), record.number);
       }
     }
     this.#storePlain(record);
@@ -171,8 +177,8 @@ export class Delivery {
 
   /** Gathers the message, or stores it behind those that were. */
   #row(record: DeliveryBatchReader, row: number): void {
-    const digest = this.#digestAt(row);
-    const payload = payloadOf(record);
+    const digest = this.#digests.of(row);
+    const payload = this.#payloads[row] as Buffer;
     const plain = this.#plain;
     if (plain.takes(record, payload)) {
       if (plain.add(row, record, digest, payload, this.#now)) return;
@@ -183,7 +189,11 @@ export class Delivery {
     }
     this.#storePlain(record);
     record.seek(this.#starts[row] as number);
-    this.#outcomes[row] = this.#store(record, digest, payload, 0);
+    this.#outcomes[row] = this.#storeAlone(record, row);
+  }
+
+  #storeAlone(record: DeliveryBatchReader, row: number): Delivered {
+    return this.#store(record, this.#digests.of(row), this.#payloads[row] as Buffer, 0);
   }
 
   /** Stores the messages that were gathered, and moves the cursor: together when all can be new. */
@@ -201,7 +211,7 @@ export class Delivery {
         record.seek(this.#starts[row] as number);
         // Of two with one id the first became the row.
         if (inserted?.delete(messageIdToHex(record.bytes, record.messageIdAt)) === false) {
-          this.#outcomes[row] = this.#store(record, this.#digestAt(row), payloadOf(record), 0);
+          this.#outcomes[row] = this.#storeAlone(record, row);
           continue;
         }
         this.#usage.added(scope, record.payloadLength);
@@ -211,7 +221,7 @@ export class Delivery {
     } else {
       for (const row of plain.rows) {
         record.seek(this.#starts[row] as number);
-        this.#outcomes[row] = this.#store(record, this.#digestAt(row), payloadOf(record), 0);
+        this.#outcomes[row] = this.#storeAlone(record, row);
       }
     }
     plain.clear();
@@ -290,28 +300,18 @@ export class Delivery {
   }
 
   #noteGap(record: DeliveryBatchReader): void {
-    const { gapFirst, gapLast, stream } = record;
-    if (gapLast === 0) return;
+    if (record.gapLast === 0) return;
     this.#gaps.note(record, this.#now);
-    this.#report(
-      `${this.#options.nameOf(record.scope)} left out ${gapFirst} to ${gapLast} of stream ` +
-        `${JSON.stringify(stream)}: they expired or failed there`,
-    );
+    this.#report(gapSentence(this.#options.nameOf(record.scope), record));
   }
 
   #conflict(record: DeliveryBatchReader, id: string): Delivered {
-    this.#report(
-      `${this.#options.nameOf(record.scope)} sent another message under id ${id}, which it ` +
-        `used before (from ${record.source}): refused`,
-    );
+    this.#report(conflictSentence(this.#options.nameOf(record.scope), id, record.source));
     return DELIVERED.conflict;
   }
 
   #overQuota(scope: string): Delivered {
-    this.#report(
-      `${this.#options.nameOf(scope)} has used up the quota of ${this.#quotaBytes} bytes in ` +
-        "inbound_messages: new messages wait at the sender; delete read ones or raise the quota",
-    );
+    this.#report(quotaSentence(this.#options.nameOf(scope), this.#quotaBytes));
     return DELIVERED.quota;
   }
 
@@ -347,6 +347,9 @@ export class Delivery {
     if (!spool.continues(record)) {
       const { scope } = record;
       const id = messageIdToHex(record.bytes, record.messageIdAt);
+      const subject = `${scope} ${id} ${record.total} ${digest16Of(record).toString("hex")}`;
+      const before = this.#refused.get(subject);
+      if (before !== undefined) return before;
       const refused = this.#write((): Delivered | undefined => {
         const known = inbox.knownByPiece(record);
         if (known === "same") return DELIVERED.known;
@@ -354,7 +357,10 @@ export class Delivery {
         const held = this.#usage.bytesOf(scope) + spool.bytesOf(scope);
         return held + record.total > this.#quotaBytes ? this.#overQuota(scope) : undefined;
       }, deadlineMs);
-      if (refused !== undefined) return refused;
+      if (refused !== undefined) {
+        this.#refused.set(subject, refused);
+        return refused;
+      }
       // The file that it finishes is gone: it comes again.
       if (record.last) return DELIVERED.busy;
     }
@@ -373,10 +379,12 @@ export class Delivery {
     if (file === undefined) return this.#notStored(record, DELIVERED.full);
     // What lies in front of it did not get to the disk: it comes again.
     if (!file.whole) return this.#notStored(record, DELIVERED.busy);
+    // All of it would be read for each byte that comes, as often as its sender wants.
+    if (this.#held.holds(record)) return DELIVERED.held;
     const payload = file.read();
     file.close();
     const digest = Buffer.alloc(MESSAGE_DIGEST_BYTES);
-    this.#digest(digest, record, payload);
+    this.#digests.compute(digest, record, payload);
     if (!file.subject.digest16.equals(digest.subarray(0, DIGEST_PIECE_BYTES))) {
       spool.drop(scope, messageId);
       return this.#notStored(record, DELIVERED.corrupt);
@@ -400,49 +408,27 @@ export class Delivery {
   /** Before the write lock is taken: where the records are, and what messages hash to. */
   #hash(record: DeliveryBatchReader): void {
     this.#starts = [];
-    this.#streams.clear();
-    const { rows } = record.batch;
-    if (this.#outcomes.length < rows) {
-      this.#outcomes = new Uint8Array(rows * 2);
-      this.#digests = Buffer.alloc(this.#outcomes.length * MESSAGE_DIGEST_BYTES);
-    }
-    while (record.next()) {
-      if (record.kind === MESSAGE) {
-        const digest = this.#digestAt(this.#starts.length);
-        this.#digest(digest, record, payloadOf(record));
-        record.setDigest(digest);
-      }
+    this.#payloads = [];
+    this.#refused.clear();
+    const { bytes, rows } = record.batch;
+    this.#digests.begin(rows);
+    if (this.#outcomes.length < rows) this.#outcomes = new Uint8Array(2 * rows);
+    for (let row = 0; record.next(); row++) {
       this.#starts.push(record.at);
+      if (record.kind !== MESSAGE) continue;
+      const digest = this.#digests.of(row);
+      const payload = Buffer.from(bytes, record.payloadAt, record.payloadLength);
+      this.#digests.compute(digest, record, payload);
+      record.setDigest(digest);
+      this.#payloads[row] = payload;
     }
-  }
-
-  #digest(into: Buffer, record: DeliveryBatchReader, payload: Uint8Array): void {
-    const { bytes, flags, messageIdAt, inReplyToAt } = record;
-    const ordered = (flags & MESSAGE_FLAG.ordered) !== 0;
-    const stream = ordered ? this.#streamBytes(record.stream) : NO_STREAM;
-    sessionDigest(into, { flags, stream, bytes, messageIdAt, inReplyToAt }, payload);
-  }
-
-  #streamBytes(stream: string): Uint8Array {
-    let bytes = this.#streams.get(stream);
-    if (bytes === undefined) {
-      bytes = Buffer.from(stream);
-      this.#streams.set(stream, bytes);
-    }
-    return bytes;
-  }
-
-  #digestAt(row: number): Buffer {
-    return this.#digests.subarray(row * MESSAGE_DIGEST_BYTES, (row + 1) * MESSAGE_DIGEST_BYTES);
-  }
-
-  #bootOf(record: DeliveryBatchReader): Buffer {
-    return Buffer.from(record.bytes.buffer, record.bootAt, 8);
   }
 }
 
-/** Views, not copies. */
-const payloadOf = (record: DeliveryBatchReader): Buffer =>
-  Buffer.from(record.bytes.buffer, record.payloadAt, record.payloadLength);
+/** Views, no copies. */
+const bootOf = ({ bytes, bootAt }: DeliveryBatchReader): Buffer =>
+  Buffer.from(bytes.buffer, bytes.byteOffset + bootAt, BOOT_ID_BYTES);
+const digest16Of = ({ bytes, digest16At }: DeliveryBatchReader): Buffer =>
+  Buffer.from(bytes.buffer, bytes.byteOffset + digest16At, DIGEST_PIECE_BYTES);
 const messageIdOf = (record: DeliveryBatchReader): Uint8Array =>
   record.bytes.subarray(record.messageIdAt, record.messageIdAt + 12);

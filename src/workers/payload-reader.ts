@@ -7,8 +7,8 @@ import type { PayloadOrder } from "../shared/protocol/session/ports.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import { WORKED } from "../shared/store/schema.js";
 
-/** Payloads kept; each up to the longest message, 64 MiB. */
-export const PAYLOADS_KEPT_MAX = 2;
+/** Bytes of the payloads kept: what is not kept is read as a whole again for each piece of it. */
+export const PAYLOADS_KEPT_BYTES_MAX = 2 * MESSAGE_BYTES_MAX;
 /** A payload that nobody asked for so long is let go, ms. */
 export const PAYLOAD_IDLE_MS = 10_000;
 /** Longest piece, bytes. */
@@ -25,12 +25,14 @@ export class PayloadReader {
   readonly #isThere: Statement;
   readonly #payload: Statement;
   readonly #now: () => number;
+  readonly #keptBytesMax: number;
   /** The one read last at the end. */
   #kept: Kept[] = [];
 
   /** `now`: ms, of any origin. */
-  constructor(db: Connection, now: () => number) {
+  constructor(db: Connection, now: () => number, keptBytesMax = PAYLOADS_KEPT_BYTES_MAX) {
     this.#now = now;
+    this.#keptBytesMax = keptBytesMax;
     this.#isThere = db
       .prepare(
         `SELECT octet_length(payload) FROM outbound_messages
@@ -86,7 +88,7 @@ export class PayloadReader {
     const payload = this.#payload.get(rowId, generation) as Uint8Array;
     if (bytes > PAYLOAD_PIECE_BYTES_MAX) {
       this.#kept.push({ rowId, generation, payload, usedAt: this.#now() });
-      if (this.#kept.length > PAYLOADS_KEPT_MAX) this.#kept.shift();
+      while (this.keptBytes > this.#keptBytesMax) this.#kept.shift();
     }
     return payload;
   }

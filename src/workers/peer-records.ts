@@ -19,6 +19,9 @@ const RENEWED_MS = 3_600_000;
 /** Boots of which that is known. */
 const RENEWED_MAX = 1_024;
 
+/** The year 2116: whoever stole a key may have used up all stamps of it, but not those of the next one. */
+const STAMP_INHERITED_MAX = 2n ** 62n;
+
 type KnownPeer = [publicKey: Buffer, name: string | null];
 
 export class PeerRecords {
@@ -72,7 +75,8 @@ export class PeerRecords {
     // Handshakes of the peer under its next key count for it when that becomes the current one.
     this.#inheritStamps = db.prepare(
       `INSERT INTO handshake_stamps(peer_key, sent, accepted)
-         SELECT ?, sent, accepted FROM handshake_stamps WHERE peer_key = ?
+         SELECT ?, min(sent, ${STAMP_INHERITED_MAX}), min(accepted, ${STAMP_INHERITED_MAX})
+         FROM handshake_stamps WHERE peer_key = ?
        ON CONFLICT(peer_key) DO UPDATE SET sent = max(sent, excluded.sent),
          accepted = max(accepted, excluded.accepted)`,
     );

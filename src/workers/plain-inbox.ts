@@ -5,7 +5,7 @@
 import { isUtf8 } from "node:buffer";
 import { MESSAGE_ID_BYTES } from "../shared/protocol/constants.js";
 import { MESSAGE_FLAG } from "../shared/protocol/session/message-digest.js";
-import type { DeliveryBatchReader } from "../shared/runtime/delivery-batch.js";
+import type { DeliveryBatch, DeliveryBatchReader } from "../shared/runtime/delivery-batch.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import type { InboundIds } from "./inbound-ids.js";
 import { StampTexts } from "./stamp-texts.js";
@@ -44,7 +44,8 @@ export class PlainInbox {
   readonly #stamps = new StampTexts();
   #shared: Shared | undefined;
   #values: unknown[] = [];
-  /** Of the batch of the message that came last. */
+  /** The batch of the message that came last, and a view of it. */
+  #batch: DeliveryBatch | undefined;
   #bytes = Buffer.alloc(0);
   /** Of each gathered row: its place in the batch. */
   readonly rows: number[] = [];
@@ -75,8 +76,11 @@ export class PlainInbox {
     const shared = this.#shared;
     if (shared === undefined || this.rows.length === 0) this.#shared = sharedOf(record, now);
     else if (!isAlike(shared, record)) return false;
-    const { bytes, messageIdAt } = record;
-    if (this.#bytes.buffer !== bytes.buffer) this.#bytes = Buffer.from(bytes.buffer);
+    const { batch, messageIdAt } = record;
+    if (this.#batch !== batch) {
+      this.#batch = batch;
+      this.#bytes = Buffer.from(batch.bytes);
+    }
     const id = this.#bytes.toString("hex", messageIdAt, messageIdAt + MESSAGE_ID_BYTES);
     this.#values.push(id, this.#stamps.of(record.sentWallNs), record.number, digest, payload);
     this.rows.push(row);

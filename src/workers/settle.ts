@@ -6,10 +6,15 @@
 import type { Settlement } from "../shared/protocol/settlement.js";
 import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
-import { WORKED } from "../shared/store/schema.js";
+import { RESERVE_BYTES, WORKED } from "../shared/store/schema.js";
 import { timeText } from "../shared/store/text-time.js";
 import type { Lanes } from "./lanes.js";
 import { WRITTEN_CHEAPLY } from "./outbound-row.js";
+
+/** What `sent` adds to a row: two times, less the letters that it is shorter than `pending`. */
+const SENT_BYTES = 23 + 23 - 3;
+/** Reserves of every length, by length. */
+const RESERVES = Array.from({ length: RESERVE_BYTES + 1 }, (_, length) => Buffer.alloc(length));
 
 const ID_RANGE = `id BETWEEN ? AND ? AND generation = ? AND ${WORKED}`;
 
@@ -28,12 +33,13 @@ export class Settler {
     this.#now = now;
     this.#acknowledged = db.prepare(
       `UPDATE OR FAIL outbound_messages SET state = 'acknowledged', ack_received_at = ?,
-         sent_at = coalesce(sent_at, ?), next_attempt_at = NULL, last_error = NULL, updated_at = ?
+         sent_at = coalesce(sent_at, ?), next_attempt_at = NULL, last_error = NULL, updated_at = ?,
+         reserve = CASE WHEN retry_count < 2 THEN x'0000' WHEN retry_count < 128 THEN x'00' ELSE x'' END
        WHERE ${ID_RANGE}`,
     );
     this.#waiting = db.prepare(
       `UPDATE OR FAIL outbound_messages SET state = 'sent', retry_count = ?, sent_at = ?,
-         next_attempt_at = ?, last_error = coalesce(?, last_error), updated_at = ?
+         next_attempt_at = ?, last_error = coalesce(?, last_error), updated_at = ?, reserve = ?
        WHERE ${ID_RANGE} AND (${WRITTEN_CHEAPLY} OR ?)`,
     );
     this.#failed = db.prepare(
@@ -101,6 +107,7 @@ export class Settler {
         timeText(nextAttemptAt[i]),
         reason,
         now,
+        reserveBeside(attempts[i], reason),
         rowIds[i],
         rowIds[i],
         generations[i],
@@ -118,6 +125,13 @@ export class Settler {
     }
     return changed;
   }
+}
+
+/** What is left of the reserve of a row that is `sent`, so that the row stays as long as it was. */
+function reserveBeside(attempts: number, reason: string | null): Buffer {
+  const countBytes = attempts < 2 ? 0 : attempts < 128 ? 1 : 2;
+  const left = RESERVE_BYTES - SENT_BYTES - countBytes - (reason?.length ?? 0);
+  return RESERVES[Math.max(0, left)] as Buffer;
 }
 
 /** Rows that a settlement names. */

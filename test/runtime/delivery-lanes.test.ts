@@ -95,11 +95,37 @@ test("what waits is bounded in both lanes, and there is room again behind a batc
   let messages = 0;
   while (lanes.message(messageOf(2, "", 256 * KIB))) messages += 1;
 
-  assert.deepEqual([pieces, messages], [24, 31]);
+  assert.deepEqual([pieces, messages], [24, 28]);
   takeOne(lanes);
   assert(lanes.message(messageOf(2, "", 256 * KIB)));
   takeOne(lanes);
   assert(lanes.piece(pieceOf(1, "", 256 * KIB)));
+});
+
+test("a peer that never pauses leaves room for the others in both lanes, and so do many of them", () => {
+  const lanes = lanesOf();
+  const fill = (peer: number): number => {
+    let handed = 0;
+    while (lanes.message(messageOf(1, "", 10, peer))) handed += 1;
+    return handed;
+  };
+  const alone = fill(1);
+  assert(alone > 7_000, "nearly all of it, while nobody else wants any");
+  assert(lanes.message(messageOf(2, "", 10, 0)));
+  takeAll(lanes);
+  // All at once: each hands over what it can, in turn.
+  for (let round = 0; round < 1_000; round++) {
+    for (let peer = 1; peer <= 64; peer++) lanes.message(messageOf(1, "", 10, peer));
+  }
+  for (let n = 0; n < 10; n++) assert(lanes.message(messageOf(3, "", 10, 0)), "one more gets some");
+
+  while (lanes.piece(pieceOf(1, "", 60 * KIB, 1)));
+  assert(lanes.piece(pieceOf(2, "", 60 * KIB, 0)));
+  while (lanes.piece(pieceOf(1, "", 1, 1)));
+  assert(lanes.piece(pieceOf(3, "", 1, 0)));
+
+  takeAll(lanes);
+  assert.equal(fill(1), alone, "what went counts no more");
 });
 
 test("a stream keeps its order over both lanes", () => {

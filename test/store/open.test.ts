@@ -183,7 +183,7 @@ test("a newer schema is refused, also by clients", (t) => {
   db.close();
 
   for (const open of [daemonDatabase, client]) {
-    assert.throws(() => open(path), refusal("ERR_DB_SCHEMA", /schema version 4.*knows up to 3/));
+    assert.throws(() => open(path), refusal("ERR_DB_SCHEMA", /schema version 5.*knows up to 4/));
   }
 });
 

@@ -79,9 +79,9 @@ test("a redriven row is read under its new generation", (t) => {
   assert.deepEqual(reader.read({ ...order, generation: 1 }), Uint8Array.of(1, 2, 3, 4));
 });
 
-test("two large payloads are kept while pieces of them are asked for, and none for long", (t) => {
+test("so many bytes of large payloads are kept while pieces of them are asked for, and none for long", (t) => {
   const store = new StoreUnderTest(t);
-  const reader = new PayloadReader(store.db, () => store.now);
+  const reader = new PayloadReader(store.db, () => store.now, 2 * LARGE.length);
   const ids = [1, 2, 3].map((n) => store.enqueue({ message_id: idOf(n), payload: LARGE }));
   const read = (n: number) =>
     reader.read({ rowId: ids[n] as number, generation: 0, offset: 0, length: 9, tag: 1 });

@@ -78,6 +78,18 @@ test("stamps are kept to the nanosecond; one that no column holds is not reached
   assert.equal(beyond?.accepted, 2n ** 63n - 1n);
 });
 
+test("what a thief of a key did to its stamps does not bind the key that takes its place", (t) => {
+  const store = new SessionStoreUnderTest(t);
+  const stamps = new Stamps(store.db);
+  recordsOf(store, entry("alice", ALICE));
+  stamps.raise([{ peer: ALICE, sent: 5n, accepted: 2n ** 63n - 1n }], 100);
+
+  recordsOf(store, entry("alice", BOB));
+
+  const inherited = stamps.all().find(({ peer }) => peer === BOB);
+  assert.deepEqual(inherited, { peer: BOB, sent: 5n, accepted: 2n ** 62n });
+});
+
 test("stamps that meet a lock are not raised", (t) => {
   const store = new SessionStoreUnderTest(t);
   const stamps = new Stamps(store.db);

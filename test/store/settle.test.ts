@@ -1,9 +1,10 @@
 // Settling, and what owners do to rows meanwhile: redrive, re-address, cancel, delete.
 
 import assert from "node:assert/strict";
+import { statSync } from "node:fs";
 import { test } from "node:test";
 import { timeText } from "../../src/shared/store/text-time.js";
-import { StoreUnderTest } from "./fixture.js";
+import { idOf, payloadOf, StoreUnderTest } from "./fixture.js";
 
 test("acknowledged rows are final, in whatever order the ACKs came", (t) => {
   const store = new StoreUnderTest(t);
@@ -42,6 +43,30 @@ test("a row that waits shows its attempts, and keeps the time of its last send w
     [final.state, final.sent_at, final.next_attempt_at, final.retry_count],
     ["acknowledged", sentAt, null, 2],
   );
+});
+
+test("a large row is written in place when it is sent, sent again and acknowledged", (t) => {
+  const store = new StoreUnderTest(t);
+  const id = idOf(1);
+  store.enqueue({ message_id: id, payload: payloadOf(id, "x".repeat(60_000)) });
+  const [row] = store.leaseAll();
+  const written = (settle: () => void): number => {
+    store.db.pragma("wal_checkpoint(TRUNCATE)");
+    settle();
+    return statSync(`${store.path}-wal`).size;
+  };
+
+  const sizes = [
+    written(() => store.settle({ waiting: [{ ...row, attempts: 1 }] })),
+    written(() => store.settle({ waiting: [{ ...row, attempts: 2 }] })),
+    written(() => store.settle({ acknowledged: [row] })),
+  ];
+
+  assert.equal(store.row(row.id).state, "acknowledged");
+  for (const size of sizes) assert.ok(size > 0 && size < 40_000, `${size} bytes of log`);
+  const longer = "UPDATE outbound_messages SET last_error = 'is longer now' WHERE id = ?";
+  const anew = written(() => void store.outside.prepare(longer).run(row.id));
+  assert.ok(anew > 60_000, `a row that gets longer is written anew: ${anew} bytes`);
 });
 
 test("a failed row says why, and frees its place", (t) => {

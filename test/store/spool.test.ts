@@ -232,6 +232,36 @@ test("an ordered large message behind a refused one keeps its file, and goes on 
   assert.deepEqual(store.rows("sequence"), [[1], [2]]);
 });
 
+test("a large message whose stream is held is not read from its file each time a byte of it comes", (t) => {
+  const store = new SessionStoreUnderTest(t, { quotaBytes: 2 * PAYLOAD.length });
+  const ordered = { flags: FLAG.ordered | FLAG.bytes, stream: "s" };
+  const pieces = piecesOf({ id: ID, payload: PAYLOAD, ...ordered, sequence: 2 }, PIECE_BYTES);
+  const first = { id: idOf(1), ...ordered, sequence: 1 };
+  const tooMuch = { ...first, payload: Buffer.alloc(2 * PAYLOAD.length + 1) };
+  assert.deepEqual(store.deliver([tooMuch, ...pieces]).at(-1), held);
+  const last = pieces.at(-1) as Piece;
+
+  // Whoever reads it finds other bytes, and drops it.
+  const [file] = filesIn(store) as [string];
+  const bytes = readFileSync(file);
+  bytes[SPOOL_HEAD_BYTES] = (bytes[SPOOL_HEAD_BYTES] as number) ^ 1;
+  writeFileSync(file, bytes);
+  assert.deepEqual(store.deliver([tooMuch, last]).at(-1), held);
+  assert.deepEqual(store.deliver([{ ...first, resume: true }, last]), [inserted, corrupt]);
+});
+
+test("pieces of what is stored are looked up once a batch, under however many numbers they come", (t) => {
+  const store = new SessionStoreUnderTest(t);
+  store.deliver(PIECES);
+  const numberOf = (): unknown => store.rows("number");
+  const many = Array.from({ length: 500 }, (_, n) => ({ ...pieceAt(0), number: 10 + n }));
+
+  assert.deepEqual(store.deliver(many), Array(500).fill(known));
+  assert.deepEqual(numberOf(), [[10]], "each new number is a commit of its own");
+  assert.deepEqual(store.deliver([{ ...pieceAt(0), number: 600 }]), [known]);
+  assert.deepEqual(numberOf(), [[600]]);
+});
+
 test("records behind a large message are rows behind it; a lock in the way gives them all back", (t) => {
   const store = new SessionStoreUnderTest(t);
   const small = (n: number) => ({ id: idOf(n), number: n });

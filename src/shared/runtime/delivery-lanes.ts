@@ -5,6 +5,7 @@
 import { assert } from "../base/assert.js";
 import type { DeliverySink, MessageDelivery, PieceDelivery } from "../protocol/session/ports.js";
 import { type DeliveryBatch, DeliveryBatchWriter } from "./delivery-batch.js";
+import { type BatchShares, LaneShares } from "./lane-shares.js";
 
 const MIB = 1_024 * 1_024;
 /** One batch of messages; as much waits at most. */
@@ -23,7 +24,16 @@ export class DeliveryLanes implements Omit<DeliverySink, "accepting"> {
   readonly #messages: DeliveryBatchWriter;
   readonly #pieces: DeliveryBatchWriter;
   /** Batches of pieces in front of the one that is being written. */
-  #full: { readonly batch: DeliveryBatch; readonly needs: number }[] = [];
+  #full: {
+    readonly batch: DeliveryBatch;
+    readonly needs: number;
+    readonly shares: BatchShares;
+  }[] = [];
+  readonly #messageShares = new LaneShares(MESSAGE_ROWS_MAX, MESSAGE_BYTES_MAX);
+  readonly #pieceShares = new LaneShares(
+    PIECE_BATCHES_MAX * PIECE_ROWS_MAX,
+    PIECE_BATCHES_MAX * PIECE_BYTES_MAX,
+  );
   /** Batches handed out so far. */
   #messagesTaken = 0;
   #piecesTaken = 0;
@@ -60,20 +70,34 @@ export class DeliveryLanes implements Omit<DeliverySink, "accepting"> {
   /** Behind a large message of its stream that is still in the other lane, it goes there. */
   message(delivery: MessageDelivery): boolean {
     const key = this.#streams.size > 0 ? streamOf(delivery) : undefined;
-    if (key === undefined || !this.#streams.has(key)) return this.#messages.message(delivery);
-    if (!this.#pieceRoom(delivery.payloadLength)) return false;
+    if (key === undefined || !this.#streams.has(key)) return this.#message(delivery);
+    if (!this.#mayPiece(delivery)) return false;
     this.#streams.set(key, this.#writing);
-    return this.#pieces.message(delivery);
+    const before = this.#pieces.bytes;
+    this.#pieces.message(delivery);
+    this.#pieceShares.add(delivery.peer, this.#pieces.bytes - before);
+    return true;
+  }
+
+  #message(delivery: MessageDelivery): boolean {
+    const { peer } = delivery;
+    const before = this.#messages.bytes;
+    if (!this.#messageShares.admits(peer) || !this.#messages.message(delivery)) return false;
+    this.#messageShares.add(peer, this.#messages.bytes - before);
+    return true;
   }
 
   piece(delivery: PieceDelivery): boolean {
-    if (!this.#pieceRoom(delivery.payloadLength)) return false;
+    if (!this.#mayPiece(delivery)) return false;
     const key = delivery.last ? streamOf(delivery) : undefined;
     if (key !== undefined) {
       this.#streams.set(key, this.#writing);
       this.#needs = this.#behindMessages;
     }
-    return this.#pieces.piece(delivery);
+    const before = this.#pieces.bytes;
+    this.#pieces.piece(delivery);
+    this.#pieceShares.add(delivery.peer, this.#pieces.bytes - before);
+    return true;
   }
 
   /**
@@ -114,9 +138,11 @@ export class DeliveryLanes implements Omit<DeliverySink, "accepting"> {
     this.#last = lane;
     if (lane === "messages") {
       this.#messagesTaken += 1;
+      this.#messageShares.gone(this.#messageShares.close());
       return this.#messages.take();
     }
-    const batch = this.#full.shift()?.batch ?? this.#close();
+    const { batch, shares } = this.#full.shift() ?? this.#close();
+    this.#pieceShares.gone(shares);
     this.#piecesTaken += 1;
     for (const [key, number] of this.#streams) {
       if (number <= this.#piecesTaken) this.#streams.delete(key);
@@ -141,16 +167,21 @@ export class DeliveryLanes implements Omit<DeliverySink, "accepting"> {
     return this.#messagesTaken + (this.#messages.rows > 0 ? 1 : 0);
   }
 
+  #mayPiece({ peer, payloadLength }: MessageDelivery): boolean {
+    return this.#pieceShares.admits(peer) && this.#pieceRoom(payloadLength);
+  }
+
   #pieceRoom(payloadLength: number): boolean {
     if (this.#pieces.fits(payloadLength)) return true;
     if (this.#full.length >= PIECE_BATCHES_MAX - 1 || this.#pieces.rows === 0) return false;
-    this.#full.push({ needs: this.#needs, batch: this.#close() });
+    this.#full.push(this.#close());
     return this.#pieces.fits(payloadLength);
   }
 
-  #close(): DeliveryBatch {
+  #close() {
     this.#holdsSettled = false;
-    return this.#pieces.take();
+    const shares = this.#pieceShares.close();
+    return { needs: this.#needs, batch: this.#pieces.take(), shares };
   }
 }
 

@@ -8,9 +8,9 @@ import {
   INBOUND_COLUMNS_ADDED,
   INBOUND_COLUMNS_OLD,
   OLD_INDEXES,
-  OUTBOUND_COLUMNS_ADDED,
   OUTBOUND_COLUMNS_OLD,
   OWN_OBJECTS,
+  outboundColumnsAdded,
   PAYLOAD_COLUMN,
   REMOVED_IN_VERSION_2,
   SCHEMA_SQL,
@@ -41,6 +41,7 @@ export function migrateSchema(db: Connection, version: number, digestOf: DigestO
 }
 
 function migrateOwn(db: Connection, version: number): void {
+  addColumns(db, OUTBOUND, outboundColumnsAdded(SCHEMA_VERSION));
   const before = tablesOfVersion(version);
   if (version === 1) {
     for (const trigger of REMOVED_IN_VERSION_2) db.exec(`DROP TRIGGER IF EXISTS ${trigger}`);
@@ -58,15 +59,8 @@ function migrateOwn(db: Connection, version: number): void {
 }
 
 function migrateOld(db: Connection, digestOf: DigestOf): void {
-  for (const [table, columns] of [
-    [OUTBOUND, OUTBOUND_COLUMNS_ADDED],
-    [INBOUND, INBOUND_COLUMNS_ADDED],
-  ] as const) {
-    const present = columnsOf(db, table);
-    for (const { name, definition } of columns) {
-      if (!present.has(name)) db.exec(`ALTER TABLE ${table} ADD COLUMN ${definition}`);
-    }
-  }
+  addColumns(db, OUTBOUND, outboundColumnsAdded(SCHEMA_VERSION));
+  addColumns(db, INBOUND, INBOUND_COLUMNS_ADDED);
   for (const index of OLD_INDEXES) db.exec(`DROP INDEX IF EXISTS ${index}`);
   db.exec("DROP INDEX IF EXISTS idx_outbound_message_id");
   bringIdsDown(db);
@@ -77,6 +71,17 @@ function migrateOld(db: Connection, digestOf: DigestOf): void {
      SELECT peer, count(*), coalesce(sum(length(CAST(payload AS BLOB))), 0)
      FROM inbound_messages GROUP BY peer`,
   );
+}
+
+function addColumns(
+  db: Connection,
+  table: string,
+  columns: readonly { readonly name: string; readonly definition: string }[],
+): void {
+  const present = columnsOf(db, table);
+  for (const { name, definition } of columns) {
+    if (!present.has(name)) db.exec(`ALTER TABLE ${table} ADD COLUMN ${definition}`);
+  }
 }
 
 function fillDigests(db: Connection, digestOf: DigestOf): void {
@@ -146,7 +151,8 @@ export function oldSchemaFault(db: Connection): string | undefined {
 
 /** What a file of this version, 1 or later, lacks or has otherwise; undefined when it is whole. */
 export function schemaFault(db: Connection, version = SCHEMA_VERSION): string | undefined {
-  const outbound = [...OUTBOUND_COLUMNS_OLD, ...OUTBOUND_COLUMNS_ADDED, PAYLOAD_COLUMN];
+  const added = outboundColumnsAdded(version);
+  const outbound = [...OUTBOUND_COLUMNS_OLD, ...added, PAYLOAD_COLUMN];
   const inbound = [...INBOUND_COLUMNS_OLD, ...INBOUND_COLUMNS_ADDED, PAYLOAD_COLUMN];
   const fault = columnFault(db, OUTBOUND, outbound) ?? columnFault(db, INBOUND, inbound);
   if (fault !== undefined) return fault;

@@ -1,10 +1,10 @@
-// The schema, version 3, as texts that SQLite keeps literally: what `share/schema.sql` says in prose
+// The schema, version 4, as texts that SQLite keeps literally: what `share/schema.sql` says in prose
 // is tested to be this. Two tables are the contract with other programs (names, columns, states and
 // defaults never change; columns are added); the rest is ours. Triggers are plain SQL because they
 // must fire in every process that writes, whatever program it runs.
 
 /** PRAGMA user_version of files that this code makes and works on. */
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 const NOW = "strftime('%Y-%m-%dT%H:%M:%f','now')";
 
@@ -16,6 +16,14 @@ export const WORKED = "(state = 'pending' OR state = 'sending' OR state = 'sent'
 
 /** How far above the sequence a producer may choose an id. */
 export const ID_JUMP_MAX = 1_000_000;
+
+/**
+ * Bytes of a row that wait for what its acknowledgement adds: two times, `acknowledged` for `pending`, and
+ * a number of attempts.
+ * SQLite writes a row of another length anew, payload included, and one of the same length in place
+ * (64 KiB: 355 us and 46). At most 57: then its length takes one byte in the row, as 0 does.
+ */
+export const RESERVE_BYTES = 23 + 23 + 5 + 2;
 
 interface Column {
   readonly name: string;
@@ -40,7 +48,7 @@ export const OUTBOUND_COLUMNS_OLD: readonly Column[] = [
   column("last_error TEXT"),
   column(`updated_at TEXT NOT NULL DEFAULT (${NOW})`),
 ];
-export const OUTBOUND_COLUMNS_ADDED: readonly Column[] = [
+const OUTBOUND_COLUMNS_OF_VERSION_3: readonly Column[] = [
   column("peer TEXT NOT NULL DEFAULT ''"),
   column("stream TEXT"),
   column("sequence INTEGER"),
@@ -67,6 +75,8 @@ export const INBOUND_COLUMNS_OLD: readonly Column[] = [
   column("ack_sent_at TEXT"),
   column(`updated_at TEXT NOT NULL DEFAULT (${NOW})`),
 ];
+/** What a file of version 3 has not. Its value means nothing. */
+const RESERVE_COLUMN = column(`reserve BLOB NOT NULL DEFAULT x'${"00".repeat(RESERVE_BYTES)}'`);
 /** read_count is missing in the oldest files. */
 export const INBOUND_COLUMNS_ADDED: readonly Column[] = [
   column("read_count INTEGER NOT NULL DEFAULT 0"),
@@ -81,12 +91,23 @@ export const INBOUND_COLUMNS_ADDED: readonly Column[] = [
 /** Last, so that SQLite finds every other column without walking over its pages. */
 export const PAYLOAD_COLUMN = column("payload TEXT NOT NULL");
 
+/** Columns of outbound_messages that an older daemon's file has not and one of this version has. */
+export function outboundColumnsAdded(version: number): readonly Column[] {
+  return version < 4
+    ? OUTBOUND_COLUMNS_OF_VERSION_3
+    : [...OUTBOUND_COLUMNS_OF_VERSION_3, RESERVE_COLUMN];
+}
+
 const table = (name: string, columns: readonly Column[], options = ""): string =>
   `CREATE TABLE ${name} (\n${columns.map((each) => `  ${each.definition}`).join(",\n")}\n)${options}`;
 
 /** The two tables that others know, as a new file gets them. */
 export const SHARED_TABLES: readonly string[] = [
-  table("outbound_messages", [...OUTBOUND_COLUMNS_OLD, ...OUTBOUND_COLUMNS_ADDED, PAYLOAD_COLUMN]),
+  table("outbound_messages", [
+    ...OUTBOUND_COLUMNS_OLD,
+    ...outboundColumnsAdded(SCHEMA_VERSION),
+    PAYLOAD_COLUMN,
+  ]),
   table("inbound_messages", [...INBOUND_COLUMNS_OLD, ...INBOUND_COLUMNS_ADDED, PAYLOAD_COLUMN]),
 ];
 
@@ -232,6 +253,7 @@ const PEER_COLUMNS_OF_VERSION_1: readonly Column[] = [
 
 /** What a file of an earlier version has otherwise: tables, made anew by the migration. */
 export function tablesOfVersion(version: number): typeof OWN_OBJECTS {
+  if (version >= 3) return [];
   const added = version === 1 ? [] : PEER_COLUMNS_OF_VERSION_2;
   return [{ name: "peers", sql: table("peers", [...PEER_COLUMNS_OF_VERSION_1, ...added]) }];
 }

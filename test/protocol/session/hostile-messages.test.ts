@@ -4,11 +4,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../../../src/shared/base/units.js";
+import { LARGE_TRANSFERS_MAX } from "../../../src/shared/protocol/session/large-in.js";
 import { NUMBER_SPAN_NUMBERS, STREAMS_MAX } from "../../../src/shared/protocol/session/limits.js";
 import { DELIVERED } from "../../../src/shared/protocol/session/ports.js";
 import { CLOSING, REFUSAL } from "../../../src/shared/protocol/session/reasons.js";
 import { ReassemblyBudget } from "../../../src/shared/protocol/session/reassembly.js";
 import { Receiver } from "../../../src/shared/protocol/session/receiver.js";
+import { StreamIn } from "../../../src/shared/protocol/session/stream-in.js";
 import { frameOf, idOf, type Saying } from "./frame-of.js";
 import { digestOf } from "./layer-parts.js";
 import { hex, MessageStore } from "./message-store.js";
@@ -19,7 +21,7 @@ const LARGE_BYTES = 300_000;
 
 class Hostile {
   readonly store = new MessageStore();
-  readonly budget = new ReassemblyBudget(8 << 20);
+  readonly budget = new ReassemblyBudget(64 << 20);
   readonly receiver = new Receiver({
     peer: 0,
     budget: this.budget,
@@ -286,4 +288,34 @@ test("a SETTLED in each packet costs what it settles, not what is held", () => {
   assert.equal(it.receiver.pending, 16_000);
   it.settle(far + 16_000);
   assert.deepEqual([it.receiver.pending, it.receiver.heldBytes, it.budget.bytes], [0, 0, 0]);
+});
+
+test("what is known before its turn is remembered for a while, and no more of it the more there is", () => {
+  const stream = new StreamIn("s");
+  stream.handleBase(1);
+  for (let sequence = 10; sequence < 100_000; sequence += 2) stream.stored(sequence);
+  const remembered = (from: number, to: number): number => {
+    let count = 0;
+    for (let sequence = from; sequence < to; sequence += 2) if (stream.passed(sequence)) count += 1;
+    return count;
+  };
+  assert.equal(remembered(10, 100_000), LARGE_TRANSFERS_MAX);
+  assert.equal(remembered(10, 10 + 2 * LARGE_TRANSFERS_MAX), LARGE_TRANSFERS_MAX);
+});
+
+test("messages that are begun cost what they take, however short they are, and a peer never has all", () => {
+  const budget = new ReassemblyBudget(1 << 20);
+  const begun = [0, 1].map((peer) => {
+    const terms = { creditMessages: 100_000, creditBytes: 8 << 20, messageBytesMax: 1 << 20 };
+    const receiver = new Receiver({ peer, budget, ...terms });
+    receiver.sessionUp(new Uint8Array(8).fill(1), true);
+    const store = new MessageStore();
+    for (let number = 1; number <= 3_000; number++) {
+      const frame = frameOf({ number, id: number, total: 2, offset: 0 });
+      assert.equal(receiver.handleMessage(frame, ARRIVAL, store), undefined);
+    }
+    return receiver.pending;
+  });
+  assert.ok((begun[0] ?? 0) < 1_024, `${begun[0]} of two bytes in a megabyte`);
+  assert.ok((begun[1] ?? 0) > 50, "the next one has some room");
 });

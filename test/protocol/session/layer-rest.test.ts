@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { putRekey } from "../../../src/shared/protocol/session/frame-control.js";
+import { putClose, putPing, putRekey } from "../../../src/shared/protocol/session/frame-control.js";
 import { LayerWorld } from "./layer-world.js";
 
 const text = (words: string): Uint8Array => new TextEncoder().encode(words);
@@ -190,4 +190,23 @@ test("what a peer left unfinished is let go with its last session", () => {
   a.restart();
   it.run(600_000);
   assert.deepEqual(a.acknowledged, [1]);
+});
+
+test("what stands behind the word that a session is closed is not taken", () => {
+  for (const closes of [false, true]) {
+    const it = new LayerWorld({ seed: 20 });
+    const [a, b] = it.hosts;
+    b.send(1, text("first"));
+    it.run(1_000);
+    // MESSAGE 9, one byte of 1,000: number, flags, id, life, total, digest16, offset, length, data.
+    const piece = [3, 9, 6, ...Array(12).fill(1), 60, 0x43, 0xe8, ...Array(16).fill(2), 0, 1, 7];
+    const first = new Uint8Array(2);
+    const at = closes ? putClose(first, 0, 0) : putPing(first, 0);
+    b.tamper = () => Uint8Array.of(...first.subarray(0, at), ...piece);
+    b.send(2, text("in its place"));
+    it.run(1_100);
+
+    assert.equal(a.layer.peers[0]?.receiver.heldBytes, closes ? 0 : 1_000);
+    assert.equal(a.layer.reassembly.bytes > 0, !closes);
+  }
 });

@@ -191,6 +191,21 @@ test("a host whose stamps went back is healed by the other end", () => {
   assert.deepEqual(a.acknowledged, [1, 2]);
 });
 
+test("a peer that claims to have accepted the last stamp there is does not use up ours", () => {
+  for (const accepted of [2n ** 62n, 2n ** 62n + 1n, 2n ** 64n - 1n]) {
+    const it = world();
+    const [a, b] = it.hosts;
+    b.stamps.accepted = accepted;
+    b.restart();
+    b.layer.announce(b.now, 0);
+    b.send(1, text("here"));
+    it.run(5_000);
+    assert.deepEqual(b.acknowledged, [1]);
+    // The year 2116 is believed, and followed by 2^62 more.
+    assert.equal(a.stamps.sent >= 2n ** 62n, accepted === 2n ** 62n, `${a.stamps.sent}`);
+  }
+});
+
 test("a peer that moves is followed, and a copy from elsewhere moves nothing", () => {
   const it = world();
   const [a, b] = it.hosts;

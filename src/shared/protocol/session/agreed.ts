@@ -15,6 +15,8 @@ export interface Agreed {
   readonly payload: HandshakePayload;
   readonly address: string;
   readonly port: number;
+  /** What the other end answered to had been sent to that address. */
+  readonly proven: boolean;
 }
 
 /** What a result of a worker makes of a handshake. */
@@ -25,6 +27,7 @@ export function agreedOf(
   remoteId: number,
   payload: HandshakePayload,
   result: HandshakeResult,
+  proven = false,
 ): Agreed {
   return {
     initiator,
@@ -37,5 +40,6 @@ export function agreedOf(
     payload,
     address: result.address,
     port: result.port,
+    proven,
   };
 }

@@ -7,12 +7,16 @@ import type { Outgoing } from "./outgoing.js";
 const PRIORITY_URGENT = 3;
 /** Share that messages of lower priority leave. */
 const COMMON_SHARE = 7 / 8;
+/** A CREDIT of fewer bytes more, and no message, is not worth a look at all that waits for it. */
+const RAISE_BYTES_MIN = 65_536;
 
 export class Credit {
   #messagesMax = 0;
   #bytesMax = 0;
   #messages = 0;
   #bytes = 0;
+  /** Rises when there may be room that was not there. */
+  version = 0;
 
   get messages(): number {
     return this.#messages;
@@ -22,10 +26,13 @@ export class Credit {
   reset(messages: number, bytes: number): void {
     this.#messagesMax = messages;
     this.#bytesMax = bytes;
+    this.version += 1;
   }
 
   /** A CREDIT frame: what it grants never shrinks within a session. */
   raise(messages: number, bytes: number): void {
+    if (messages <= this.#messagesMax && bytes < this.#bytesMax + RAISE_BYTES_MIN) return;
+    this.version += 1;
     this.#messagesMax = Math.max(this.#messagesMax, messages);
     this.#bytesMax = Math.max(this.#bytesMax, bytes);
   }
@@ -49,6 +56,7 @@ export class Credit {
   uncount(out: Outgoing, slot: number): void {
     if (out.counted[slot] === 0) return;
     out.counted[slot] = 0;
+    this.version += 1;
     this.#messages -= 1;
     this.#bytes -= weightOf(out, slot);
   }

@@ -45,6 +45,10 @@ export class Feed {
   #begun = 0;
   /** Parked messages whose time has come: they go before anything new, as credit allows. */
   readonly #returning = new TicketQueue();
+  /** What they wait for may have come since they were looked at; and whether that is credit. */
+  #mayReturn = true;
+  #creditSeen = 0;
+  #starving = false;
   /** Flows that let the others pass while a packet is written. */
   readonly #passing: Flow[] = [];
   /** No credit is left for what is written now. */
@@ -76,9 +80,18 @@ export class Feed {
   /** A parked message has waited long enough. */
   comeBack(slot: number): void {
     this.#returning.push(this.#out.ticketOf(slot));
+    this.#mayReturn = true;
   }
 
   #takeBack(): void {
+    if (this.#returning.size === 0) return;
+    // There may be thousands, and whoever keeps its credit from them can ask for a packet at any time.
+    if (!this.#mayReturn && this.credit.version === this.#creditSeen) {
+      this.#exhausted = this.#starving;
+      return;
+    }
+    this.#mayReturn = false;
+    this.#creditSeen = this.credit.version;
     const out = this.#out;
     for (let left = this.#returning.size; left > 0; left--) {
       const ticket = this.#returning.first;
@@ -93,6 +106,7 @@ export class Feed {
         this.#events.onReturn(slot);
       } else this.#returning.push(ticket);
     }
+    this.#starving = this.#exhausted;
   }
 
   /** What was lost, or is to be sent once more. False: the packet is full. */
@@ -276,6 +290,7 @@ export class Feed {
   forget(slot: number): void {
     const out = this.#out;
     const number = out.numbers[slot] as number;
+    this.#mayReturn = true;
     if (number !== 0) {
       this.numbers.delete(number);
       if (out.transfers[slot]?.large === true) this.#begun -= 1;

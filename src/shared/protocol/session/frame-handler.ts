@@ -96,7 +96,8 @@ export class FrameHandler {
       if (frame === NO_FRAME.end) return this.#settled(sinks.delivery);
       if (frame === NO_FRAME.fault) return CLOSING.frame;
       const closing = this.#one(now, session, frame, sinks);
-      if (closing !== undefined) return closing;
+      // Who says that the session is closed has nothing to say in it any more.
+      if (closing !== undefined || frame === FRAME.close) return closing;
     }
   }
 

@@ -21,6 +21,8 @@ const INITIATION_LIFE_NS = 5 * NS_PER_SECOND;
 /** A stamp or an answer that does not come is given up after this long, ns. */
 const STEP_LIFE_NS = 5 * NS_PER_SECOND;
 const INITIATIONS_MAX = 2;
+/** The year 2116: who claims to have accepted more would leave us no stamps to go on with. */
+const STAMP_HEALED_MAX = 2n ** 62n;
 
 export interface HandshakeStamps {
   readonly sent: bigint;
@@ -38,6 +40,7 @@ interface Initiation {
   readonly sessionId: number;
   readonly keySlot: number;
   readonly role: KeyRole;
+  readonly place: HandshakePlace;
   readonly until: Nanoseconds;
 }
 
@@ -392,7 +395,7 @@ export class Handshakes {
       tag: this.#tag,
       sessionId: ids.localId(),
       keySlot: ids.keySlot(),
-      role,
+      ...{ role, place },
       until: nanoseconds(now + INITIATION_LIFE_NS),
     };
     const taken = sink.initiate({
@@ -423,12 +426,15 @@ export class Handshakes {
       if (stamp > this.#accepted) this.#accepted = stamp;
       this.#orders.push({ sent: this.#sent, accepted: this.#accepted });
     }
-    return agreedOf(true, initiation.role, initiation.sessionId, result.remoteId, payload, result);
+    const { role, sessionId, place } = initiation;
+    const proven = place.address === result.address && place.port === result.port;
+    return agreedOf(true, role, sessionId, result.remoteId, payload, result, proven);
   }
 
   /** Stamps of ours that the other end accepted once were ours, whatever our disk says. */
   #heal(payload: HandshakePayload): void {
-    if (payload.accepted > this.#sent) this.#sent = payload.accepted;
+    const { accepted } = payload;
+    if (accepted > this.#sent && accepted <= STAMP_HEALED_MAX) this.#sent = accepted;
   }
 }
 

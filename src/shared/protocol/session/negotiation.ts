@@ -112,7 +112,8 @@ export class Negotiation {
     if (result.parentKeySlot === NO_KEY_SLOT) {
       const agreed = this.handshakes.handleResult(now, this.wallNs, result);
       if (agreed === undefined) return;
-      this.#options.path.handleAgreed(now, agreed);
+      // Who sent message 1 shows where it is by its first packet, which proves that it got message 2.
+      if (agreed.initiator) this.#options.path.handleAgreed(now, agreed, agreed.proven);
       this.#options.onAgreed(now, agreed, true);
       return;
     }

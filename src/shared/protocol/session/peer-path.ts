@@ -9,6 +9,8 @@ import type { HandshakePlace } from "./handshakes.js";
 
 /** Bytes that may go to an unproven address for each that came from it. Source: RFC 9000 8.1. */
 const AMPLIFICATION = 3;
+/** Message 2 of a handshake at least, bytes. Source: docs/PROTOCOL.md section 16. */
+const ANSWER_BYTES_MIN = 134;
 export const CHALLENGE_BYTES = 8;
 
 export class PeerPath {
@@ -64,9 +66,16 @@ export class PeerPath {
     return candidates[this.#turn % Math.max(1, candidates.length)];
   }
 
-  /** A handshake was done with this address: it is proven by the answer that came from there. */
-  handleAgreed(now: Nanoseconds, place: HandshakePlace): void {
+  /**
+   * A handshake was done with this address. `proven`: the other end got what we sent there. A source
+   * address alone proves nothing, since its sender may write any.
+   */
+  handleAgreed(now: Nanoseconds, place: HandshakePlace, proven: boolean): void {
     this.#turn = 0;
+    if (!proven) {
+      if (this.handleNewest(now, place.address, place.port)) this.#received = ANSWER_BYTES_MIN;
+      return;
+    }
     this.#proven = true;
     this.challenging = false;
     if (this.#place !== undefined && same(this.#place, place)) return;
@@ -88,8 +97,11 @@ export class PeerPath {
     return true;
   }
 
-  handleReceived(bytes: number): void {
-    if (!this.#proven) this.#received += bytes;
+  /** What came from elsewhere proves nothing of where the peer is said to be. */
+  handleReceived(bytes: number, address: string, port: number): void {
+    const place = this.#place;
+    if (this.#proven || place?.port !== port || place.address !== address) return;
+    this.#received += bytes;
   }
   handleSent(bytes: number): void {
     if (!this.#proven) this.#sent += bytes;

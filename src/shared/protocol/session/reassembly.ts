@@ -13,6 +13,10 @@ export const REPLY_OFFSET_BYTES = MESSAGE_ID_BYTES;
 export const PAYLOAD_OFFSET_BYTES = 2 * MESSAGE_ID_BYTES;
 /** Gaps that pieces of one message may leave; more is a peer that plays games. */
 const GAPS_MAX = 512;
+/** What a message that has begun takes beside its bytes. Source: measured, with one piece. */
+const PARTIAL_BYTES = 1_024;
+/** A peer may have so many times what is free, so that a few do not take it all. As in lane-shares.ts. */
+const FREE_TIMES = 7;
 
 /** What all peers together may hold in memory. */
 export class ReassemblyBudget {
@@ -29,6 +33,9 @@ export class ReassemblyBudget {
   /** The most that was held at once. */
   get peak(): number {
     return this.#peak;
+  }
+  get free(): number {
+    return this.#bytesMax - this.#bytes;
   }
   take(bytes: number): boolean {
     if (this.#bytes + bytes > this.#bytesMax) return false;
@@ -107,6 +114,8 @@ export class Reassembly {
   readonly #budget: ReassemblyBudget;
   readonly #partials = new Map<number, Partial>();
   #bytes = 0;
+  /** What of the budget is taken. */
+  #takenBytes = 0;
 
   constructor(budget: ReassemblyBudget) {
     this.#budget = budget;
@@ -125,7 +134,10 @@ export class Reassembly {
 
   /** A message begins with this piece; undefined when there is no room for it. */
   begin(frame: MessageFrame): Partial | undefined {
-    if (!this.#budget.take(frame.total)) return undefined;
+    const bytes = frame.total + PARTIAL_BYTES;
+    if (this.#takenBytes > FREE_TIMES * this.#budget.free) return undefined;
+    if (!this.#budget.take(bytes)) return undefined;
+    this.#takenBytes += bytes;
     const partial = new Partial(frame);
     this.#partials.set(frame.number, partial);
     this.#bytes += partial.total;
@@ -137,7 +149,8 @@ export class Reassembly {
     if (partial === undefined) return;
     this.#partials.delete(number);
     this.#bytes -= partial.total;
-    this.#budget.giveBack(partial.total);
+    this.#takenBytes -= partial.total + PARTIAL_BYTES;
+    this.#budget.giveBack(partial.total + PARTIAL_BYTES);
   }
 
   numbers(): readonly number[] {

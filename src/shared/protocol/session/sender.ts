@@ -7,6 +7,7 @@ import { nextDelay } from "../backoff.js";
 import { RETRY_JITTER_SHARE } from "../constants.js";
 import type { SettlementQueue } from "../settlement.js";
 import { Feed } from "./feed.js";
+import { LargeSlots } from "./large-slots.js";
 import { REFUSED_DELAY_FIRST_NS, REFUSED_DELAY_MAX_NS } from "./limits.js";
 import { MESSAGE_FLAG } from "./message-digest.js";
 import type { NumberRanges } from "./number-ranges.js";
@@ -41,7 +42,7 @@ export class Sender {
   readonly #streams = new OutgoingStreams();
   readonly #feed: Feed;
   /** Slots of the rows whose payload is read in pieces: HAVE may be about one of them. */
-  readonly #large = new Set<number>();
+  readonly #large: LargeSlots;
   /** What SETTLED is about. */
   readonly settled = new SettledNumbers();
   #rows = 0;
@@ -59,6 +60,7 @@ export class Sender {
     this.#out = options.outgoing;
     this.#settlements = options.settlements;
     this.#uniform = options.uniform;
+    this.#large = new LargeSlots(options.outgoing);
     this.#feed = new Feed(options.outgoing, {
       onRelease: (slot, now) => {
         const stream = this.#out.streams[slot];
@@ -219,7 +221,7 @@ export class Sender {
     ranges: NumberRanges,
     dropped: boolean,
   ): void {
-    for (const slot of this.#large) {
+    for (const slot of this.#large.like(bytes, idAt)) {
       if (!this.#out.hasId(slot, bytes, idAt)) continue;
       const transfer = this.#out.transfers[slot] as Transfer;
       const same = total === transfer.total && this.#out.hasDigest(slot, bytes, digestAt);
@@ -367,7 +369,7 @@ export class Sender {
     if (number !== 0 && settling) this.settled.final(number);
     else if (number !== 0 && how === "gone") this.settled.gone(number, now);
     this.#feed.forget(slot);
-    this.#large.delete(slot);
+    if (out.transfers[slot] !== undefined) this.#large.delete(slot);
     this.#rows -= 1;
     out.remove(slot);
     if (stream === undefined || settling) return;

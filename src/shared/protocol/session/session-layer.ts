@@ -37,6 +37,7 @@ import type {
   SealedSessionPacket,
   SessionRow,
 } from "./ports.js";
+import { ReadsOut } from "./reads-out.js";
 import { CLOSING, closingSentence } from "./reasons.js";
 import { ReassemblyBudget } from "./reassembly.js";
 import type { Session } from "./session.js";
@@ -67,6 +68,7 @@ export class SessionLayer {
   readonly #turns = new PeerTurns(SESSION_PEERS_MAX);
   /** Peers that found no slab: they are asked again when one may have come back. */
   #starved: number[] = [];
+  readonly #readsOut = new ReadsOut();
   readonly #deadlines = new DeadlineHeap(SESSION_PEERS_MAX);
   #gone: Session[] = [];
 
@@ -191,8 +193,7 @@ export class SessionLayer {
 
   /** A worker found the tag of a packet wrong. */
   handleRefused(now: Nanoseconds, tag: number): void {
-    const session = this.#sessions.get(tag);
-    session?.failures.failed(now);
+    this.#sessions.get(tag)?.failures.failed(now);
   }
 
   // --- Packets out ------------------------------------------------------------------------------
@@ -314,7 +315,7 @@ export class SessionLayer {
   /** A payload, or a piece of one, that the store should read. */
   pollRead(): PayloadOrder | undefined {
     for (let index = this.#turns.reading.first; index >= 0; index = this.#turns.reading.first) {
-      const order = this.#peerOf(index).sender.pollRead();
+      const order = this.#readsOut.poll(index, this.#peerOf(index).sender);
       if (order !== undefined) return order;
       this.#turns.reading.take();
     }
@@ -323,9 +324,8 @@ export class SessionLayer {
 
   /** It was read; undefined: the row is gone, or another message by now. */
   handleRead(now: Nanoseconds, tag: number, offset: number, bytes: Uint8Array | undefined): void {
-    const slot = this.outgoing.slotOf(tag);
-    if (slot < 0) return;
-    const peer = this.outgoing.peers[slot] as number;
+    const peer = this.#readsOut.ended(tag);
+    if (peer < 0) return;
     this.#peerOf(peer).sender.handleRead(now, tag, offset, bytes);
     this.#stir(peer);
   }

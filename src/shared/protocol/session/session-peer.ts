@@ -200,7 +200,7 @@ export class SessionPeer {
     if (isNewest && this.path.handleNewest(now, packet.address, packet.port)) {
       session.recovery.handlePath(this.path.transport);
     }
-    this.path.handleReceived(packet.datagramLength);
+    this.path.handleReceived(packet.datagramLength, packet.address, packet.port);
     const closing = this.#frames.handle(now, session, packet, sinks);
     session.acks.handlePacket(now, counter, this.#frames.eliciting);
     this.underWay.settle(session);
@@ -375,6 +375,8 @@ export class SessionPeer {
 
   /** Both ends have the keys of the session. */
   #confirm(now: Nanoseconds, session: Session): void {
+    // Without message 2, which went there, nobody could have written this packet.
+    if (session.fresh && !session.initiator) this.path.handleAgreed(now, session, true);
     this.#sessions.endOtherBoots(session);
     this.#sessions.confirm(now, session);
     const { boot, creditMessages, creditBytes, datagramBytesMax } = session.payload;

@@ -37,6 +37,9 @@ export class Session {
   readonly keyName: string;
   readonly bornAt: Nanoseconds;
   readonly payload: HandshakePayload;
+  /** Where the other end's message came from; nowhere in particular when it was a REKEY. */
+  readonly address: string;
+  readonly port: number;
   /** Made outside of an earlier session: nobody knows what of the packets before arrived. */
   readonly fresh: boolean;
   readonly maskOut: CounterMask;
@@ -72,6 +75,8 @@ export class Session {
     readonly headerKeyOut: Uint8Array;
     readonly headerKeyIn: Uint8Array;
     readonly path: TransportPath;
+    readonly address: string;
+    readonly port: number;
     readonly fresh: boolean;
     readonly state: SessionState;
   }) {
@@ -84,6 +89,7 @@ export class Session {
     this.keyName = options.keyName;
     this.bornAt = options.now;
     this.payload = options.payload;
+    [this.address, this.port] = [options.address, options.port];
     this.fresh = options.fresh;
     this.maskOut = new CounterMask(options.headerKeyOut);
     this.maskIn = new CounterMask(options.headerKeyIn);

@@ -1,7 +1,7 @@
 // One ordered stream from one boot of a peer: what may go to the store now, what waits for what is
 // missing in front of it, and which sequences never came. Position moves only behind commits.
 
-import type { LargeIn } from "./large-in.js";
+import { LARGE_TRANSFERS_MAX, type LargeIn } from "./large-in.js";
 import { UNFINISHED_MESSAGES_MAX } from "./limits.js";
 import { NumberRanges } from "./number-ranges.js";
 import type { Arrival } from "./ports.js";
@@ -25,6 +25,8 @@ export interface Gap {
 
 /** Sequences that wait are bounded by the messages that a peer may have unfinished. */
 const RANGES_MAX = 4 * UNFINISHED_MESSAGES_MAX;
+/** What is stored has its receipt, and no credit bounds it; what is forgotten looks like a gap. */
+const STORED_RANGES_MAX = LARGE_TRANSFERS_MAX;
 
 export class StreamIn {
   readonly name: string;
@@ -125,7 +127,7 @@ export class StreamIn {
     const inTurn = sequence < this.#handed && !this.#refused;
     if (inTurn || sequence === this.#position) this.#position = sequence + 1;
     else {
-      this.#stored ??= new NumberRanges(RANGES_MAX);
+      this.#stored ??= new NumberRanges(STORED_RANGES_MAX);
       this.#stored.add(sequence);
     }
     if (this.#stored === undefined) return;
