@@ -202,7 +202,7 @@ export class Sessions {
         return undefined;
       case SESSION_OUTCOME.refusedPacket:
         drops.not_authentic += 1;
-        this.layer.handleRefused(now, packet.tag);
+        this.layer.handleRefused(now, packet.tag, packet.length);
         return undefined;
       case SESSION_OUTCOME.unsealedPacket:
         this.layer.handleWithdrawn(packet);

@@ -3,6 +3,7 @@
 
 import type { EventQueue } from "./events.js";
 import type { Faults } from "./faults.js";
+import { Nowhere } from "./nowhere.js";
 import type { NetworkSetting, PacketFault } from "./scenario.js";
 import type { Tally } from "./tally.js";
 
@@ -52,9 +53,13 @@ export class Network {
   readonly #outsidePorts: number[] = [];
   /** Datagrams that left a host, by host. */
   readonly sent: number[] = [];
+  readonly nowhere = new Nowhere();
 
   constructor(around: NetworkSurroundings) {
     this.#around = around;
+    for (let host = 0; host < HOSTS_MAX; host++) {
+      this.nowhere.isSomewhere(addressOf(host), PORT_OF_HOSTS);
+    }
   }
 
   /** The host behind an address and port, or -1. */
@@ -71,6 +76,7 @@ export class Network {
   /** The router in front of a host gives it another port; the one before is closed. */
   rebind(host: number, port: number): void {
     this.#outsidePorts[host] = port;
+    this.nowhere.isSomewhere(addressOf(host), port);
   }
 
   cut(from: number, to: number, until: number): void {
@@ -96,7 +102,10 @@ export class Network {
     const datagram = { bytes, from: addressOf(host), fromPort, to: address, toPort: port };
     this.#around.overhears(datagram);
     const to = this.hostAt(address, port);
-    if (to < 0) return;
+    if (to < 0) {
+      this.nowhere.leaves(host, address, port, bytes.length);
+      return;
+    }
     const link = this.#link(host, to);
     link.sent += 1;
     const fault = faults.packet(this.#number(host, to), link.sent);
@@ -145,7 +154,9 @@ export class Network {
   /** Hands a datagram to whoever is at its destination by now. */
   inject(datagram: Datagram): void {
     const host = this.hostAt(datagram.to, datagram.toPort);
-    if (host >= 0) this.#around.arrive(host, datagram);
+    if (host < 0) return;
+    this.nowhere.arrives(host, datagram.from, datagram.fromPort, datagram.bytes.length);
+    this.#around.arrive(host, datagram);
   }
 
   #number(from: number, to: number): number {

@@ -54,3 +54,18 @@ function forge(budget: ForgeryBudget, now: Nanoseconds, tries: number): number {
   }
   return opened;
 }
+
+test("a long forgery costs as much as the short ones that it takes the time of", () => {
+  const budget = new ForgeryBudget(seconds(0), 100);
+  for (let i = 0; i < 2; i++) {
+    assert.equal(budget.admits(seconds(0)), true);
+    budget.failed(seconds(0), 65_507);
+  }
+  assert.equal(budget.admits(seconds(0)), true);
+  budget.failed(seconds(0), 65_507);
+  assert.equal(budget.admits(seconds(0)), false);
+
+  const short = new ForgeryBudget(seconds(0), 100);
+  for (let i = 0; i < 99; i++) short.failed(seconds(0), 100);
+  assert.equal(short.admits(seconds(0)), true);
+});

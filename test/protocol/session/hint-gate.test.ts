@@ -85,6 +85,19 @@ test("a peer that writes another one's address on what it sends does not take it
   assert.equal(gate.peerOf(NOW, datagramOf(1), "192.0.2.9", 1_001), 1);
 });
 
+test("of many peers that are moved to one source the newest are compared for nothing, and no more", () => {
+  const gate = gateOf(20);
+  for (let peer = 0; peer < 20; peer++) gate.heard(peer, "192.0.2.1", 1_001);
+  exhaust(gate);
+  const found = Array.from({ length: 20 }, (_, peer) =>
+    gate.peerOf(NOW, datagramOf(peer), "192.0.2.1", 1_001),
+  );
+  assert.deepEqual(
+    found.filter((peer) => peer !== NO_BUDGET),
+    [12, 13, 14, 15, 16, 17, 18, 19],
+  );
+});
+
 test("new keys forget where anybody was", () => {
   const gate = gateOf(1);
   gate.heard(0, "192.0.2.1", 1_001);

@@ -126,6 +126,29 @@ test("a peer that was started anew elsewhere is there behind its first packet, u
   assert.deepEqual([it.path.place?.address, it.path.proven], ["moved", true]);
 });
 
+test("where a peer moved and did not prove it, no more is sent while a worker is at what was written", () => {
+  const it = new Paths();
+  it.send(1, 10);
+  it.world.run(1_000);
+  // A worker takes a while to seal.
+  const { layer } = it.a;
+  const sealed = layer.handleSealed.bind(layer);
+  layer.handleSealed = (packet) => {
+    it.world.after(2, () => {
+      if (sealed(packet)) it.world.transmit(A, packet.bytes, it.a.address, packet.address);
+    });
+    return false;
+  };
+
+  it.source = `host${VICTIM}`;
+  for (let rowId = 2; rowId <= 50; rowId++) it.send(rowId, 1_000);
+  it.peer.send(1, new Uint8Array(10), {}, peerOf(PEER, A));
+  it.world.run(1_400);
+
+  const sent = it.sentTo.get(`host${VICTIM}`) ?? 0;
+  assert.ok(sent > 0 && sent <= 3 * it.saidBytes, `${sent} bytes for ${it.saidBytes}`);
+});
+
 test("who moves by one packet earns nothing there by what it sends from elsewhere", () => {
   const it = new Paths();
   it.send(1, 10);

@@ -210,3 +210,26 @@ test("what stands behind the word that a session is closed is not taken", () => 
     assert.equal(a.layer.reassembly.bytes > 0, !closes);
   }
 });
+
+test("of ACK frames without number in one packet a few are looked at", () => {
+  const it = new LayerWorld({ seed: 21 });
+  const [a, b] = it.hosts;
+  b.send(1, text("first"));
+  a.send(1, text("back"));
+  it.run(1_000);
+  const recovery = a.layer.peers[0]?.session?.recovery;
+  assert.ok(recovery);
+  let read = 0;
+  const handleAck = recovery.handleAck.bind(recovery);
+  recovery.handleAck = (now, ack) => {
+    read += 1;
+    return handleAck(now, ack);
+  };
+  // ACK: largest 0, delay 0, no more ranges, no packets below.
+  const acks = Uint8Array.from({ length: 1_000 }, (_, i) => (i % 5 === 0 ? 2 : 0));
+  b.tamper = () => acks;
+  b.send(2, text("in its place"));
+  it.run(1_005);
+  assert.ok(read > 0 && read <= 16, `${read} of 200 in each packet`);
+  assert.ok(a.layer.peers[0]?.session !== undefined, "that is no fault");
+});

@@ -9,6 +9,8 @@ import { Pacer } from "../pacer.js";
  * that were lost can send their headers and tags with other bytes, and must not use up a small budget.
  */
 export const FAILED_OPENS_PER_SECOND = 10_000;
+/** A longer datagram counts for each so many bytes of it: that is what opening costs. */
+const OPEN_BYTES = 1_500;
 
 /** Counts failures only: what is authentic costs nothing, however much of it is under way. */
 export class ForgeryBudget {
@@ -24,7 +26,7 @@ export class ForgeryBudget {
   }
 
   /** An open failed. Those that were under way when the budget ran out are free. */
-  failed(now: Nanoseconds): void {
-    this.#pacer.take(now);
+  failed(now: Nanoseconds, bytes = OPEN_BYTES): void {
+    for (let left = bytes; left > 0; left -= OPEN_BYTES) this.#pacer.take(now);
   }
 }

@@ -19,6 +19,8 @@ import type { Sender } from "./sender.js";
 import type { Session } from "./session.js";
 
 const HAVE_RANGES_MAX = 32;
+/** ACK frames of a packet that are looked at: one says it all, and each may be about all that was lost. */
+const ACKS_PER_PACKET_MAX = 8;
 
 export interface FrameSinks {
   readonly delivery: DeliverySink;
@@ -45,6 +47,7 @@ export class FrameHandler {
   readonly #events: FrameEvents;
   /** The highest SETTLED of the packet. */
   #below = 0;
+  #acks = 0;
   readonly #ranges = new NumberRanges(HAVE_RANGES_MAX);
   /** Of the packet in hand; one object for all of them. */
   readonly #arrival: { -readonly [K in keyof Arrival]: Arrival[K] } = {
@@ -90,6 +93,7 @@ export class FrameHandler {
     this.#arrival.port = packet.port;
     this.#arrival.sentWallNs = session.peerWallNs(now);
     this.#below = 0;
+    this.#acks = 0;
     this.#receiver.now = now;
     for (;;) {
       const frame = reader.next();
@@ -145,6 +149,8 @@ export class FrameHandler {
 
   #ack(now: Nanoseconds, session: Session): Closing | undefined {
     const { recovery, acks } = session;
+    this.#acks += 1;
+    if (this.#acks > ACKS_PER_PACKET_MAX) return undefined;
     if (recovery.handleAck(now, this.#reader.ack) !== ACK_FAULT.none) {
       return CLOSING.acknowledgement;
     }

@@ -14,6 +14,9 @@ const HINTS_SHARE = 0.25;
 /** Shortest handshake datagram: envelope, type and id, Noise message 2 without payload, hint. */
 export const HANDSHAKE_BYTES_MIN = 12 + 8 + 1 + 4 + 48 + 16 + SIPHASH_BYTES;
 
+/** Of the peers heard at one source so many are compared for nothing: a listener can move many there. */
+const KNOWN_LOOKS_MAX = 8;
+
 interface Source {
   readonly address: string;
   readonly port: number;
@@ -72,9 +75,10 @@ export class HintGate {
   /** The peer whose hint it is; -1: nobody's; -2: the budget for strangers is spent. */
   peerOf(now: Nanoseconds, datagram: Uint8Array, address: string, port: number): number {
     if (datagram.length < HANDSHAKE_BYTES_MIN || this.#keys.length === 0) return -1;
-    const known = this.#sources.get(address)?.get(port);
-    if (known !== undefined) {
-      for (const peer of known) if (this.#fits(peer, datagram)) return peer;
+    const known = this.#sources.get(address)?.get(port) ?? [];
+    for (let i = known.length - 1; i >= 0 && known.length - i <= KNOWN_LOOKS_MAX; i--) {
+      const peer = known[i] as number;
+      if (this.#fits(peer, datagram)) return peer;
     }
     if (!this.#strangers.spend(now, this.#compares * HINT_COST_NS)) return -2;
     for (const peer of this.#order) if (this.#fits(peer, datagram)) return peer;

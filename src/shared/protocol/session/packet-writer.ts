@@ -172,6 +172,8 @@ export class PacketWriter {
     session.counter += 1;
     if (acks !== NO_ACKS) session.acks.handleAckSent();
     if (eliciting) session.sentAt = now;
+    // Now, not when it is sealed: meanwhile others would be written to an address that proved nothing.
+    this.#path.handleSent(length + PACKET_OVERHEAD_BYTES);
     session.recovery.handleSent(
       now,
       counter,

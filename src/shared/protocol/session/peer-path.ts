@@ -20,6 +20,8 @@ export class PeerPath {
   #places: readonly HandshakePlace[] = [];
   #turn = 0;
   #place: HandshakePlace | undefined;
+  /** The last place that was proven. */
+  #provenPlace: HandshakePlace | undefined;
   #transport: TransportPath;
   readonly #challenge = new Uint8Array(CHALLENGE_BYTES);
   /** A challenge is to be written. */
@@ -59,10 +61,15 @@ export class PeerPath {
     return fresh;
   }
 
-  /** Where the next handshake goes: where the peer was last, then each place in turn. */
+  /**
+   * Where the next handshake goes: where the peer was last, as far as that is proven, then each place in
+   * turn. One that is not proven may be anybody's, who would get handshakes for as long as there is no
+   * session.
+   */
   nextPlace(again: boolean): HandshakePlace | undefined {
     if (again) this.#turn += 1;
-    const candidates = this.#place === undefined ? this.#places : [this.#place, ...this.#places];
+    const last = this.#provenPlace;
+    const candidates = last === undefined ? this.#places : [last, ...this.#places];
     return candidates[this.#turn % Math.max(1, candidates.length)];
   }
 
@@ -71,15 +78,21 @@ export class PeerPath {
    * address alone proves nothing, since its sender may write any.
    */
   handleAgreed(now: Nanoseconds, place: HandshakePlace, proven: boolean): void {
+    const { address, port } = place;
     this.#turn = 0;
     if (!proven) {
-      if (this.handleNewest(now, place.address, place.port)) this.#received = ANSWER_BYTES_MIN;
+      this.handleNewest(now, address, port);
+      if (this.#proven) return;
+      // Also where it was already: what went there in an earlier session must not be all there is.
+      this.#received += ANSWER_BYTES_MIN;
+      this.challenging = true;
       return;
     }
     this.#proven = true;
     this.challenging = false;
+    this.#provenPlace = { address, port };
     if (this.#place !== undefined && same(this.#place, place)) return;
-    this.#place = place;
+    this.#place = this.#provenPlace;
     this.#transport = new TransportPath({ now, mtu: this.#mtu });
   }
 
@@ -117,6 +130,7 @@ export class PeerPath {
   handleResponse(bytes: Uint8Array, at: number): boolean {
     if (this.#proven || !this.#challenge.every((byte, i) => byte === bytes[at + i])) return false;
     this.#proven = true;
+    this.#provenPlace = this.#place;
     this.challenging = false;
     return true;
   }

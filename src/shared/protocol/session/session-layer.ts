@@ -192,8 +192,8 @@ export class SessionLayer {
   }
 
   /** A worker found the tag of a packet wrong. */
-  handleRefused(now: Nanoseconds, tag: number): void {
-    this.#sessions.get(tag)?.failures.failed(now);
+  handleRefused(now: Nanoseconds, tag: number, length?: number): void {
+    this.#sessions.get(tag)?.failures.failed(now, length);
   }
 
   // --- Packets out ------------------------------------------------------------------------------

@@ -242,7 +242,6 @@ export class SessionPeer {
   /** A worker sealed a packet: its counter is masked, and it may leave. */
   handleSealed(session: Session, bytes: Uint8Array, at: number, length: number): void {
     session.maskOut.mask(bytes, at, length);
-    this.path.handleSent(length);
     if (session.closing >= 0) this.#sessions.end(session);
   }
 
