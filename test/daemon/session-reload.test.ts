@@ -164,6 +164,8 @@ test("a clean stop ends the session at the other end: what follows there is a ha
   const ids = new Set(relay.kept.map(({ bytes }) => idOf(bytes)));
 
   assert.equal(await alice.stop(), 0);
+  const upSince = bob.db.prepare("SELECT session_up_since FROM peers").pluck();
+  await until(() => upSince.get() === null, "bob to have no session");
   await relay.quiet();
   relay.kept = [];
   sendAll(bob, "alice", texts(20, 1));
