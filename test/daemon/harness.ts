@@ -24,9 +24,15 @@ export const SOCKET: SocketWish =
   SOCKET_WISHES.find((each) => each === process.env["SECUREDGRAM_TEST_SOCKET"]) ?? "auto";
 const LOOK_MS = 5;
 const WAIT_MS = 30_000;
-/** Below the range that the kernel gives away by itself, so that a restart finds its port free. */
+/**
+ * Below the range that the kernel gives away by itself, so that a restart finds its port free; a block for
+ * each process, so that no other test takes the port of a daemon that is down for a moment.
+ */
 const PORT_FIRST = 20_000;
-const PORT_LAST = 32_000;
+const PORTS_OF_BLOCK = 500;
+const BLOCKS = 24;
+const block = PORT_FIRST + (process.pid % BLOCKS) * PORTS_OF_BLOCK;
+let portsTaken = randomInt(PORTS_OF_BLOCK);
 
 /** Whoever says when a test is over: a TestContext. */
 export interface Scope {
@@ -325,12 +331,13 @@ export const makeSecret = (): string => randomBytes(32).toString("hex");
 /** A message id: 24 hex digits. */
 export const makeId = (): string => randomBytes(12).toString("hex");
 
-/** A UDP port of loopback that nobody has. */
+/** A UDP port of loopback that nobody has, and that this process did not have for long. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const socket = new DgramSocket();
     try {
-      await socket.start(LOOPBACK, randomInt(PORT_FIRST, PORT_LAST));
+      portsTaken += 1;
+      await socket.start(LOOPBACK, block + (portsTaken % PORTS_OF_BLOCK));
       return socket.port;
     } catch {
       // Somebody has it: another one.
