@@ -16,6 +16,8 @@ import { ScopeRename } from "./scope-rename.js";
 const YOUNG_MS = 23 * 3_600_000;
 /** A boot that ends once more this soon has its tombstones not looked through again, ms. */
 const RENEWED_MS = 3_600_000;
+/** Keys that a peer may have had one after another while a batch waited. */
+const MOVES_MAX = 4;
 /** Boots of which that is known. */
 const RENEWED_MAX = 1_024;
 
@@ -46,6 +48,8 @@ export class PeerRecords {
   readonly #bootOf: Statement;
   readonly #renewTombstones: Statement;
   readonly #renewedAt = new Map<string, number>();
+  /** Scopes that became another one since the start. */
+  readonly #movedTo = new Map<string, string>();
   #names = new Map<string, string>();
   /** Public keys of peers that the configuration says to speak classic with. */
   #classic: ReadonlySet<string> = new Set();
@@ -135,8 +139,22 @@ export class PeerRecords {
     );
     this.#names = new Map();
     for (const { publicKey, name } of entries) {
-      if (publicKey !== undefined) this.#names.set(publicKey, name);
+      this.#movedTo.delete(name);
+      if (publicKey === undefined) continue;
+      this.#names.set(publicKey, name);
+      this.#movedTo.set(name, publicKey);
+      this.#movedTo.delete(publicKey);
     }
+  }
+
+  /**
+   * The scope by now of what main gathered under this one: a batch may be older than the configuration,
+   * and what it holds must be known to the peer that sends it again.
+   */
+  scopeNow(scope: string): string {
+    let now = scope;
+    for (let steps = 0; steps < MOVES_MAX; steps++) now = this.#movedTo.get(now) ?? now;
+    return now;
   }
 
   /** Scopes of the peers that are configured. */
@@ -176,6 +194,7 @@ export class PeerRecords {
       if (known === undefined && !this.#names.has(scope)) scopes.set(scope, other);
     }
     for (const from of scopes.keys()) {
+      this.#movedTo.set(from, publicKey);
       if (this.#rename.due(from)) this.#rename.run(from, publicKey, deadlineMs);
     }
     if (known?.[0] === name && before.length === 0) return;

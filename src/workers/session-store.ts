@@ -96,6 +96,10 @@ export class SessionStore implements SessionRoutes {
   settlePeers(): void {
     this.#peers.settle(this.#options.deadlineMs);
   }
+  /** See PeerRecords. Behind {@link settlePeers}. */
+  scopeNow(scope: string): string {
+    return this.#peers.scopeNow(scope);
+  }
 
   peerOf(address: string, port: number): string | undefined {
     const peer = this.#table.ofDestination(address, port);
@@ -157,8 +161,10 @@ export class SessionStore implements SessionRoutes {
     );
   }
 
-  #deliver({ batch }: Job<"deliver">): void {
+  #deliver(job: Job<"deliver">): void {
     let failure = this.#attempt(() => this.settlePeers());
+    const peers = job.batch.peers.map((peer) => ({ ...peer, scope: this.scopeNow(peer.scope) }));
+    const batch = { ...job.batch, peers };
     if (failure === undefined) failure = this.#delivery.apply(batch, this.#options.deadlineMs);
     else this.#delivery.refuse(batch, failure);
     this.#options.wrote();

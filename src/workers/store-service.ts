@@ -226,8 +226,10 @@ export class StoreService {
       case "store":
         this.#guarded("store", () => {
           open.sessions.settlePeers();
-          open.inbox.store(job.batch, JOB_DEADLINE_MS);
-          this.#post({ kind: "stored", batch: job.batch }, [job.batch.bytes]);
+          const scopes = job.batch.scopes.map((scope) => open.sessions.scopeNow(scope));
+          const batch = { ...job.batch, scopes };
+          open.inbox.store(batch, JOB_DEADLINE_MS);
+          this.#post({ kind: "stored", batch }, [batch.bytes]);
         });
         return;
       case "settle":

@@ -7,7 +7,7 @@ import type { PeerEntry } from "../../src/shared/protocol/session/peer-table.js"
 import { DELIVERED } from "../../src/shared/protocol/session/ports.js";
 import { connect } from "../../src/shared/store/driver.js";
 import { spoolFolder } from "../../src/workers/spool.js";
-import { idOf } from "./fixture.js";
+import { idOf, inboundBatch, payloadOf } from "./fixture.js";
 import { RunningStore } from "./running-store.js";
 import {
   ALICE,
@@ -44,6 +44,39 @@ test("a delivered batch comes back with its outcomes; peers take their scope alo
 
   const { batch, failure } = await store.next("delivered");
   assert.deepEqual([deliveredOf(batch), failure], [[known, inserted], undefined]);
+});
+
+test("what was gathered under an older scope of a peer is known under the one it has by now", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  const late = (id: string): void => {
+    const batch = inboundBatch([{ id, scope: "alice", payload: payloadOf(id) }], Date.now());
+    store.send({ kind: "store", batch }, [batch.bytes]);
+  };
+  const again = async (id: string, peer: 0 | 1): Promise<readonly number[]> => {
+    deliver(store, [{ id, peer, payload: payloadOf(id) }]);
+    return deliveredOf((await store.next("delivered")).batch);
+  };
+  late(idOf(1));
+  await store.next("stored");
+  store.send({ kind: "peers", peers: PEERS });
+  late(idOf(2));
+  await store.next("stored");
+  assert.deepEqual(await again(idOf(1), 0), [known]);
+  assert.deepEqual(await again(idOf(2), 0), [known]);
+  assert.deepEqual(await again(idOf(3), 0), [inserted]);
+
+  // The peer got another key; a batch in a session of the one before is still on its way.
+  store.send({ kind: "peers", peers: [{ ...(PEERS[0] as PeerEntry), publicKey: BOB }] });
+  assert.deepEqual(await again(idOf(4), 0), [inserted]);
+  late(idOf(5));
+  await store.next("stored");
+  for (let id = 1; id <= 5; id++) assert.deepEqual(await again(idOf(id), 1), [known], `${id}`);
+  const scopes = connect(store.path, { timeout: 5_000 });
+  assert.deepEqual(scopes.prepare("SELECT DISTINCT peer FROM inbound_messages").pluck().all(), [
+    BOB,
+  ]);
+  scopes.close();
 });
 
 test("a scope that could not move for a lock moves before anything is stored", async (t) => {
