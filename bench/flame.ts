@@ -36,9 +36,10 @@ const DULL = new RegExp(
 
 /** What stands in the SVG: a function's name, without where the package lies. */
 function shortName(symbol: string): string {
-  const script = /^(?:JS:)?[*^~+]?(\S*) (?:file:\/\/)?\S*?((?:[\w.-]+\/)?[\w.-]+\.js):(\d+)/.exec(
-    symbol,
-  );
+  const script =
+    /^(?:JS:)?[*^~+]?((?:[gs]et )?\S*) (?:file:\/\/)?\S*?((?:[\w.-]+\/)?[\w.-]+\.js):(\d+)/.exec(
+      symbol,
+    );
   if (script !== null) return `${script[1] || "(anonymous)"} ${script[2]}`;
   return symbol.replace(/\+0x[0-9a-f]+$/, "").replace(/\(.*$/, "");
 }
