@@ -187,7 +187,8 @@ export class Ledger {
       account.held.set(key, transaction);
       return;
     }
-    if (came !== undefined) this.#streams.inserted(account, scope, came);
+    const times = account.settledAway.get(key) ?? 0;
+    if (came !== undefined) this.#streams.inserted(account, scope, came, times > 0);
     const sent = this.#sent(account, row);
     if (sent === undefined) {
       throw new Violation(
@@ -198,7 +199,6 @@ export class Ledger {
     if (account.held.has(key)) {
       throw new Violation("stored twice", `host ${account.index} stores ${messageId} again`);
     }
-    const times = account.settledAway.get(key) ?? 0;
     if (times >= sent.generations.size) {
       throw new Violation(
         "stored twice",

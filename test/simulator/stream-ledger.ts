@@ -30,10 +30,15 @@ export class StreamLedger {
     stream.passed.add(came.sequence);
   }
 
-  inserted(account: Account, scope: string, came: Came): void {
+  /**
+   * `again`: it was settled since, so that only another file with the same row stores it once more. A
+   * clone settles what the host it was made from still sends, and that one's position is the old one.
+   */
+  inserted(account: Account, scope: string, came: Came, again: boolean): void {
     const { stream: name, sequence, boot } = came;
     if (name === "") return;
     const stream = this.#of(account, scope, came);
+    if (again && stream.passed.has(sequence)) return;
     if (sequence <= stream.highest) {
       throw new Violation(
         "stored behind its position",
