@@ -163,16 +163,20 @@ export class Delivery {
 
   #rows(record: DeliveryBatchReader, from: number, to: number): void {
     this.#plain.clear();
+    let settles = false;
     for (let row = from; row < to; row++) {
       record.seek(this.#starts[row] as number);
       if (record.kind === MESSAGE) this.#row(record, row);
-      else if (record.kind === SETTLED) {
-        this.#storePlain(record);
-        record.seek(this.#starts[row] as number);
-        this.#options.settled.remove(record.scope, bootOf(record), record.number);
-      }
+      settles ||= record.kind === SETTLED;
     }
     this.#storePlain(record);
+    // Behind all messages of the segment: it may come later than it was handed over, and parts no insert.
+    if (!settles) return;
+    for (let row = from; row < to; row++) {
+      record.seek(this.#starts[row] as number);
+      if (record.kind !== SETTLED) continue;
+      this.#options.settled.remove(record.scope, bootOf(record), record.number);
+    }
   }
 
   /** Gathers the message, or stores it behind those that were. */

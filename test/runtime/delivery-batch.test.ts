@@ -47,6 +47,13 @@ const message: fc.Arbitrary<MessageDelivery> = fc
 const piece: fc.Arbitrary<PieceDelivery> = fc
   .record({ of: message, total: whole, offset: whole, last: fc.boolean() })
   .map(({ of, ...rest }) => ({ ...of, ...rest, digest16At: 33 }));
+let boots = 0;
+function bootAfter(): Uint8Array {
+  const boot = new Uint8Array(8);
+  new DataView(boot.buffer).setUint32(0, ++boots);
+  return boot;
+}
+
 type Handed =
   | { readonly kind: "message"; readonly of: MessageDelivery }
   | { readonly kind: "piece"; readonly of: PieceDelivery }
@@ -55,7 +62,10 @@ type Handed =
 const handed: fc.Arbitrary<Handed> = fc.oneof(
   message.map((of): Handed => ({ kind: "message", of })),
   piece.map((of): Handed => ({ kind: "piece", of })),
-  fc.record({ kind: fc.constant("settled"), peer: fc.nat(3), boot: bytesOf(8), below: whole }),
+  // Each of another boot: those of one become one record (delivery-lanes.test.ts).
+  fc
+    .record({ peer: fc.nat(3), below: whole })
+    .map((of): Handed => ({ kind: "settled", ...of, boot: bootAfter() })),
   fc.record({ kind: fc.constant("drop"), peer: fc.nat(3), id: bytesOf(12) }),
 );
 

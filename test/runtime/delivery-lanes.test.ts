@@ -166,6 +166,20 @@ test("settled numbers stay behind both lanes", () => {
   ]);
 });
 
+test("settled numbers of a peer are one record, the last of them, in each transaction", () => {
+  const lanes = lanesOf();
+  assert(lanes.message(messageOf(1)));
+  for (let below = 2; below < 20_000; below++) assert(lanes.settled(0, BOOT, below));
+  assert(lanes.settled(1, BOOT, 5));
+  assert(lanes.settled(0, Uint8Array.of(1, ...BOOT.subarray(1)), 7));
+  assert(lanes.message(messageOf(8)));
+  assert.deepEqual(takeAll(lanes), [{ lane: "messages", numbers: [1, 19_999, 5, 7, 8] }]);
+
+  assert(lanes.piece(pieceOf(1)) && lanes.settled(0, BOOT, 2) && lanes.settled(0, BOOT, 3));
+  assert(lanes.piece(lastOf(4)) && lanes.settled(0, BOOT, 5) && lanes.settled(0, BOOT, 6));
+  assert.deepEqual(takeAll(lanes), [{ lane: "pieces", numbers: [1, 3, 4, 6] }]);
+});
+
 test("settled numbers without end do not keep pieces from the store", () => {
   const lanes = lanesOf();
   assert(lanes.piece(pieceOf(1)));
@@ -214,7 +228,7 @@ test("whatever is handed in whatever order, all of it goes, and what must stay b
         const number = handed.length;
         const kind = each.kind;
         if (kind === "take") {
-          if (!lanes.isEmpty) gone.push(...numbersOf(lanes));
+          if (!lanes.isEmpty) go(lanes, handed, gone);
         } else if (kind === "settled") {
           if (lanes.settled(0, BOOT, number)) handed.push({ kind, order: undefined });
         } else if (kind === "drop") {
@@ -229,9 +243,12 @@ test("whatever is handed in whatever order, all of it goes, and what must stay b
           else assert(lanes.piece(lastOf(number, stream, peer)));
         }
       }
-      while (!lanes.isEmpty) gone.push(...numbersOf(lanes));
+      while (!lanes.isEmpty) go(lanes, handed, gone);
 
-      assert.equal(new Set(gone).size, handed.length);
+      assert.deepEqual(
+        [...gone].sort((a, b) => a - b),
+        [...handed.keys()],
+      );
       const placeOf = new Map(gone.map((number, place) => [number, place]));
       handed.forEach((second, at) => {
         for (let before = 0; before < at; before++) {
@@ -246,16 +263,30 @@ test("whatever is handed in whatever order, all of it goes, and what must stay b
 
 const idOf = (number: number): Uint8Array => Uint8Array.of(number, ...ID.subarray(1));
 
-function numbersOf(lanes: DeliveryLanes): number[] {
+/** Takes a batch, and adds the numbers of its records in the order in which the worker does them. */
+function go(lanes: DeliveryLanes, handed: readonly Handed[], gone: number[]): void {
   const lane = lanes.turns.find((each) => lanes.mayGo(each));
   assert(lane !== undefined, "something may go while something waits");
   const batch = lanes.take(lane);
   const records = new DeliveryBatchReader(batch);
-  const numbers: number[] = [];
+  let below = -1;
   while (records.next()) {
+    if (records.kind === DELIVERY_KIND.settled) {
+      below = records.number;
+      continue;
+    }
+    if (records.last) settle();
     const isDrop = records.kind === DELIVERY_KIND.drop;
-    numbers.push(isDrop ? (records.bytes[records.messageIdAt] as number) : records.number);
+    gone.push(isDrop ? (records.bytes[records.messageIdAt] as number) : records.number);
   }
+  settle();
   lanes.recycle(batch);
-  return numbers;
+
+  /** At the end of a transaction, and with it all that was told before. */
+  function settle(): void {
+    for (let number = 0; number <= below; number++) {
+      if (handed[number]?.kind === "settled" && !gone.includes(number)) gone.push(number);
+    }
+    below = -1;
+  }
 }

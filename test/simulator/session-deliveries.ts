@@ -173,9 +173,12 @@ export class SessionDeliveries {
       if (record.kind === DELIVERY_KIND.message) {
         const digest = hexOf(this.#digests[row] as Uint8Array);
         this.#outcomes[row] = this.#store(record, digest, payloadOf(record), 0);
-      } else if (record.kind === DELIVERY_KIND.settled) {
-        this.#removeStones(record.scope, bootOf(record), record.number);
       }
+    }
+    for (let row = from; row < to; row++) {
+      record.seek(this.#starts[row] as number);
+      if (record.kind !== DELIVERY_KIND.settled) continue;
+      this.#removeStones(record.scope, bootOf(record), record.number);
     }
   }
 

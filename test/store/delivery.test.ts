@@ -128,7 +128,7 @@ test("what another process deleted is known, and its content still counts", (t) 
   assert.deepEqual(store.rows("id"), []);
 });
 
-test("settled numbers take their tombstones along, behind what was handed over before", (t) => {
+test("settled numbers take their tombstones along, behind all else of their transaction", (t) => {
   const store = new SessionStoreUnderTest(t);
   store.deliver([1, 2, 3].map((number) => ({ id: idOf(number), number })));
   store.outside.exec("DELETE FROM inbound_messages");
@@ -140,9 +140,10 @@ test("settled numbers take their tombstones along, behind what was handed over b
     { id: idOf(3), number: 3 },
   ]);
 
-  assert.deepEqual(outcomes, [known, none, inserted, known]);
-  assert.equal(store.read("SELECT group_concat(number) FROM tombstones"), "3");
-  assert.equal(store.read("SELECT tombstones FROM inbound_usage"), 1);
+  assert.deepEqual(outcomes, [known, none, known, known]);
+  assert.equal(store.read("SELECT group_concat(number ORDER BY number) FROM tombstones"), "3,4");
+  assert.equal(store.read("SELECT tombstones FROM inbound_usage"), 2);
+  assert.deepEqual(store.deliver([{ id: idOf(2), number: 5 }]), [inserted]);
 });
 
 test("settled counts for its boot and its peer alone", (t) => {

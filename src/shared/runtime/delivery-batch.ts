@@ -1,6 +1,7 @@
 // What came in sessions on its way from main to the DB worker and, with an outcome in each record,
 // back: messages, pieces of large ones, settled numbers and drops, in the one order in which the core
-// handed them over. The same ArrayBuffer both ways.
+// handed them over; settled numbers count behind all else of their transaction. The same ArrayBuffer
+// both ways.
 //
 // Record, little-endian, each at a multiple of 8; what a kind does not use is 0:
 //   offset bytes name        meaning
@@ -92,6 +93,8 @@ export class DeliveryBatchWriter {
   readonly #peerIndex = new Map<number, number>();
   readonly #sourceIndex = new Map<string, number>();
   readonly #streamIndex = new Map<string, number>();
+  /** By peer: where its settled numbers are, behind the last record that makes a large message whole. */
+  readonly #settledAt = new Map<number, number>();
 
   constructor(options: DeliveryBatchOptions) {
     this.#options = options;
@@ -124,11 +127,21 @@ export class DeliveryBatchWriter {
     this.#view.setFloat64(at + 88, delivery.offset, true);
     copy(delivery.bytes, delivery.digest16At, this.#bytes, at + 104, DIGEST_PIECE_BYTES);
     this.#view.setUint32(at + 144, delivery.last ? 1 : 0, true);
+    // The worker goes on in another transaction behind it.
+    if (delivery.last) this.#settledAt.clear();
     return true;
   }
 
+  /** One record of a peer in each transaction, with the last numbers: who tells often takes no room by it. */
   settled(peer: number, boot: Uint8Array, below: number): boolean {
+    const before = this.#settledAt.get(peer);
+    if (before !== undefined && isAt(this.#bytes, before + 96, boot)) {
+      const highest = Math.max(below, this.#view.getFloat64(before + 40, true));
+      this.#view.setFloat64(before + 40, highest, true);
+      return true;
+    }
     if (!this.fits(0)) return false;
+    this.#settledAt.set(peer, this.#used);
     const at = this.#open(DELIVERY_KIND.settled, peer, 0);
     this.#view.setFloat64(at + 40, below, true);
     copy(boot, 0, this.#bytes, at + 96, BOOT_ID_BYTES);
@@ -163,6 +176,7 @@ export class DeliveryBatchWriter {
     this.#peerIndex.clear();
     this.#sourceIndex.clear();
     this.#streamIndex.clear();
+    this.#settledAt.clear();
     return batch;
   }
 
@@ -234,6 +248,11 @@ export class DeliveryBatchWriter {
 
 function copy(from: Uint8Array, fromAt: number, to: Uint8Array, toAt: number, length: number) {
   for (let i = 0; i < length; i++) to[toAt + i] = from[fromAt + i] as number;
+}
+
+function isAt(bytes: Uint8Array, at: number, boot: Uint8Array): boolean {
+  for (let i = 0; i < BOOT_ID_BYTES; i++) if (bytes[at + i] !== boot[i]) return false;
+  return true;
 }
 
 function indexIn(list: string[], index: Map<string, number>, value: string): number {
