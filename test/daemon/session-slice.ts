@@ -30,6 +30,7 @@ const ANSWER_MS = 300;
 const NAMES = ["alice", "bob"] as const;
 type Name = (typeof NAMES)[number];
 const other = (name: Name): Name => (name === "alice" ? "bob" : "alice");
+const receiverOf = (direction: Direction): Name => (direction === "toBob" ? "bob" : "alice");
 const digestOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 export interface SliceReport {
@@ -63,6 +64,8 @@ class Slice {
   readonly #sent: Readonly<Record<Name, Map<string, Sent>>> = { alice: new Map(), bob: new Map() };
   readonly #did: string[] = [];
   readonly #kept: Kept[] = [];
+  /** Hosts whose daemon does not run, or is on its way up or down: nobody reads what comes to them. */
+  readonly #down = new Set<Name>();
   #apartUntil = 0;
   #counts = { datagrams: 0, lost: 0, doubled: 0, flipped: 0 };
 
@@ -112,6 +115,7 @@ class Slice {
   }
 
   #keep(kept: Kept): void {
+    if (this.#down.has(receiverOf(kept.direction))) return;
     this.#kept.push(kept);
     if (this.#kept.length > KEPT_MAX) this.#kept.shift();
   }
@@ -159,14 +163,11 @@ class Slice {
     this.#did.push(`${kind} ${name}`);
     switch (kind) {
       case "kill":
-        this.#forgetUnread();
-        await daemon.kill();
-        this.#forgetUnread();
-        return daemon.start();
+        return this.#restart(name, () => daemon.kill());
       case "stop":
-        assert.equal(await daemon.stop(), 0, `${name} ends well`);
-        this.#forgetUnread();
-        return daemon.start();
+        return this.#restart(name, async () => {
+          assert.equal(await daemon.stop(), 0, `${name} ends well`);
+        });
       case "apart":
         this.#apartUntil = performance.now() + deeds.between(300, 1_500);
         return;
@@ -192,30 +193,38 @@ class Slice {
     }
   }
 
-  /** A copy of what nobody read would be news, whoever sends it. */
-  #forgetUnread(): void {
+  /** A copy of what nobody read would be news, whoever sends it: such are not kept. */
+  async #restart(name: Name, end: () => Promise<unknown>): Promise<void> {
     const before = performance.now() - UNREAD_MS;
     while ((this.#kept.at(-1)?.at ?? 0) > before) this.#kept.pop();
+    this.#down.add(name);
+    await end();
+    await this.#pair[name].start();
+    this.#down.delete(name);
   }
 
   // --- What must be true --------------------------------------------------------------------------
 
   /** Copies of what was read, and copies with a bit changed, from an address that nobody knows. */
   async strange(stranger: Socket): Promise<number> {
-    let answers = 0;
-    stranger.on("message", () => {
-      answers += 1;
-    });
+    const answers: string[] = [];
     let sent = 0;
-    for (const { bytes, direction } of this.#kept) {
-      const { port } = this.#pair[direction === "toBob" ? "bob" : "alice"];
+    let last = "";
+    stranger.on("message", ({ length }, { port }) => {
+      const from = NAMES.find((name) => this.#pair[name].port === port);
+      answers.push(`${length} B from ${from} behind ${last}`);
+    });
+    for (const { bytes, direction, at } of this.#kept) {
+      const { port } = this.#pair[receiverOf(direction)];
+      const age = `${Math.round(performance.now() - at)} ms ago`;
       for (const datagram of [bytes, flipped(bytes, this.#network)]) {
         await new Promise((resolve) => stranger.send(datagram, port, LOOPBACK, resolve));
         sent += 1;
+        last = `datagram ${sent}, ${bytes.length} B ${direction} of ${age}`;
       }
     }
     await nap(ANSWER_MS);
-    assert.equal(answers, 0, "nothing is answered to a stranger");
+    assert.deepEqual(answers, [], "nothing is answered to a stranger");
     return sent;
   }
 

@@ -161,3 +161,56 @@ test("who moves by one packet earns nothing there by what it sends from elsewher
   path.handleReceived(1_000, "elsewhere", 2);
   assert.equal(path.allowance, 300);
 });
+
+/** The first thing that the last host sends the first one, its answer, is held back. */
+class LateAnswer extends Paths {
+  #answer: Uint8Array | undefined;
+
+  constructor() {
+    super();
+    const transmit = this.world.transmit.bind(this.world);
+    this.world.transmit = (from, datagram, source, address) => {
+      const isAnswer = from === PEER && address === `host${A}` && this.#answer === undefined;
+      if (isAnswer) this.#answer = datagram.slice();
+      else transmit(from, datagram, source, address);
+    };
+  }
+
+  arrive(source: string): void {
+    assert.ok(this.#answer);
+    this.a.receive(this.#answer, source);
+    this.a.pump();
+  }
+}
+
+test("a copy of an answer that never arrived makes a session with where it was asked, not whence it came", () => {
+  const it = new LateAnswer();
+  it.send(1, 10);
+  it.world.run(500);
+  assert.equal(it.a.layer.peers[peerOf(A, PEER)]?.session, undefined);
+
+  it.arrive(`host${VICTIM}`);
+  it.world.run(900);
+
+  assert.deepEqual(it.a.acknowledged, [1]);
+  assert.deepEqual([it.path.place?.address, it.path.proven], [`host${PEER}`, true]);
+  assert.equal(it.sentTo.get(`host${VICTIM}`), undefined);
+});
+
+test("an answer of a process that ended since does not end the session with the one that followed", () => {
+  const it = new LateAnswer();
+  it.send(1, 10);
+  it.world.run(100);
+  it.peer.restart();
+  it.announce();
+  it.world.run(600);
+  const before = it.a.layer.peers[peerOf(A, PEER)]?.session;
+  assert.ok(before !== undefined && !before.initiator);
+
+  it.arrive(`host${PEER}`);
+  it.world.run(800);
+  assert.equal(it.a.layer.peers[peerOf(A, PEER)]?.session, before);
+  it.send(2, 10);
+  it.world.run(900);
+  assert.deepEqual(it.a.acknowledged, [1, 2]);
+});

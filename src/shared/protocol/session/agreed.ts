@@ -1,6 +1,7 @@
 // A handshake that both ends have finished.
 
 import type { HandshakePayload } from "./handshake-payload.js";
+import type { HandshakePlace } from "./handshakes.js";
 import type { HandshakeResult, KeyRole } from "./ports.js";
 
 /** A handshake that is finished: the keys of a session lie in the worker. */
@@ -13,10 +14,9 @@ export interface Agreed {
   readonly headerKeyOut: Uint8Array;
   readonly headerKeyIn: Uint8Array;
   readonly payload: HandshakePayload;
+  /** Where what the other end answered to had been sent, or where our answer goes. */
   readonly address: string;
   readonly port: number;
-  /** What the other end answered to had been sent to that address. */
-  readonly proven: boolean;
 }
 
 /** What a result of a worker makes of a handshake. */
@@ -27,7 +27,7 @@ export function agreedOf(
   remoteId: number,
   payload: HandshakePayload,
   result: HandshakeResult,
-  proven = false,
+  place: HandshakePlace = result,
 ): Agreed {
   return {
     initiator,
@@ -38,8 +38,7 @@ export function agreedOf(
     headerKeyOut: result.headerKeyOut.slice(),
     headerKeyIn: result.headerKeyIn.slice(),
     payload,
-    address: result.address,
-    port: result.port,
-    proven,
+    address: place.address,
+    port: place.port,
   };
 }

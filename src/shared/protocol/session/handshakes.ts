@@ -42,6 +42,8 @@ interface Initiation {
   readonly role: KeyRole;
   readonly place: HandshakePlace;
   readonly until: Nanoseconds;
+  /** Boot of a session that was confirmed since: an answer of another one is not believed. */
+  onlyBoot: Uint8Array | undefined;
 }
 
 /** A message 1 of the peer that was read and is being answered. */
@@ -133,9 +135,10 @@ export class Handshakes {
     if (this.#nextAt !== Number.POSITIVE_INFINITY) this.#nextAt = this.#options.rest.beginsAt(now);
   }
 
-  /** There is a session: no more of them. */
-  done(): void {
+  /** There is a session with this boot of the peer: no more of them. */
+  done(boot: Uint8Array): void {
     this.#unanswered = 0;
+    for (const each of this.#open) each.onlyBoot = boot;
     this.cease();
   }
 
@@ -395,7 +398,7 @@ export class Handshakes {
       tag: this.#tag,
       sessionId: ids.localId(),
       keySlot: ids.keySlot(),
-      ...{ role, place },
+      ...{ role, place, onlyBoot: undefined },
       until: nanoseconds(now + INITIATION_LIFE_NS),
     };
     const taken = sink.initiate({
@@ -418,6 +421,9 @@ export class Handshakes {
     const initiation = this.#open.find(({ sessionId }) => sessionId === result.answers);
     const payload = decodeHandshakePayload(result.payload);
     if (initiation === undefined || payload === undefined) return undefined;
+    const { role, sessionId, place, onlyBoot } = initiation;
+    // Of a process that ended before, or of one that will begin a handshake itself.
+    if (onlyBoot?.every((byte, i) => byte === payload.boot[i]) === false) return undefined;
     this.#open = this.#open.filter((each) => each !== initiation);
     const stamp = (BigInt(result.stampHigh) << 32n) | BigInt(result.stampLow);
     const before = this.#sent;
@@ -426,9 +432,7 @@ export class Handshakes {
       if (stamp > this.#accepted) this.#accepted = stamp;
       this.#orders.push({ sent: this.#sent, accepted: this.#accepted });
     }
-    const { role, sessionId, place } = initiation;
-    const proven = place.address === result.address && place.port === result.port;
-    return agreedOf(true, role, sessionId, result.remoteId, payload, result, proven);
+    return agreedOf(true, role, sessionId, result.remoteId, payload, result, place);
   }
 
   /** Stamps of ours that the other end accepted once were ours, whatever our disk says. */

@@ -78,7 +78,7 @@ export class Negotiation {
 
   /** A session with this boot of the peer is confirmed. */
   sessionUp(boot: Uint8Array): void {
-    this.handshakes.done();
+    this.handshakes.done(boot);
     this.keys.answered(boot);
   }
 
@@ -113,7 +113,7 @@ export class Negotiation {
       const agreed = this.handshakes.handleResult(now, this.wallNs, result);
       if (agreed === undefined) return;
       // Who sent message 1 shows where it is by its first packet, which proves that it got message 2.
-      if (agreed.initiator) this.#options.path.handleAgreed(now, agreed, agreed.proven);
+      if (agreed.initiator) this.#options.path.handleAgreed(now, agreed);
       this.#options.onAgreed(now, agreed, true);
       return;
     }

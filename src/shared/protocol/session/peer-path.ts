@@ -9,8 +9,6 @@ import type { HandshakePlace } from "./handshakes.js";
 
 /** Bytes that may go to an unproven address for each that came from it. Source: RFC 9000 8.1. */
 const AMPLIFICATION = 3;
-/** Message 2 of a handshake at least, bytes. Source: docs/PROTOCOL.md section 16. */
-const ANSWER_BYTES_MIN = 134;
 export const CHALLENGE_BYTES = 8;
 
 export class PeerPath {
@@ -74,20 +72,12 @@ export class PeerPath {
   }
 
   /**
-   * A handshake was done with this address. `proven`: the other end got what we sent there. A source
-   * address alone proves nothing, since its sender may write any.
+   * A handshake was done: the other end got what we sent to this place. Where its own datagram came from
+   * proves nothing, since its sender, or who copies it, may write any address.
    */
-  handleAgreed(now: Nanoseconds, place: HandshakePlace, proven: boolean): void {
+  handleAgreed(now: Nanoseconds, place: HandshakePlace): void {
     const { address, port } = place;
     this.#turn = 0;
-    if (!proven) {
-      this.handleNewest(now, address, port);
-      if (this.#proven) return;
-      // Also where it was already: what went there in an earlier session must not be all there is.
-      this.#received += ANSWER_BYTES_MIN;
-      this.challenging = true;
-      return;
-    }
     this.#proven = true;
     this.challenging = false;
     this.#provenPlace = { address, port };

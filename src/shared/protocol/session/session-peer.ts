@@ -375,7 +375,7 @@ export class SessionPeer {
   /** Both ends have the keys of the session. */
   #confirm(now: Nanoseconds, session: Session): void {
     // Without message 2, which went there, nobody could have written this packet.
-    if (session.fresh && !session.initiator) this.path.handleAgreed(now, session, true);
+    if (session.fresh && !session.initiator) this.path.handleAgreed(now, session);
     this.#sessions.endOtherBoots(session);
     this.#sessions.confirm(now, session);
     const { boot, creditMessages, creditBytes, datagramBytesMax } = session.payload;
