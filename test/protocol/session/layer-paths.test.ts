@@ -214,3 +214,23 @@ test("an answer of a process that ended since does not end the session with the 
   it.world.run(900);
   assert.deepEqual(it.a.acknowledged, [1, 2]);
 });
+
+test("a last word goes where the peer proved to be, when it may not go where it is said to be", () => {
+  for (const { receivedBytes, closeTo } of [
+    { receivedBytes: 9, closeTo: `host${PEER}` },
+    { receivedBytes: 10, closeTo: "elsewhere" },
+  ]) {
+    const it = new Paths();
+    it.send(1, 10);
+    it.world.run(1_000);
+    assert.equal(it.path.handleNewest(it.a.now, "elsewhere", 1), true);
+    it.path.handleReceived(receivedBytes, "elsewhere", 1);
+    it.sentTo.clear();
+
+    it.a.layer.stop(it.a.now);
+    it.a.pump();
+
+    // A packet of CLOSE alone.
+    assert.deepEqual([...it.sentTo], [[closeTo, 30]]);
+  }
+});

@@ -1,6 +1,7 @@
 // Fills one packet of a session after the other, as its path allows: acknowledgement, control, answers,
 // messages. Says by its result whether there is more to ask it for.
 
+import { assert } from "../../base/assert.js";
 import { type Nanoseconds, NS_PER_SECOND, nanoseconds } from "../../base/units.js";
 import { NO_ACKS, NO_CONTENT, PACKET } from "../transport/sent-packets.js";
 import { ROOM } from "../transport/transport-path.js";
@@ -164,10 +165,11 @@ export class PacketWriter {
 
   #seal(now: Nanoseconds, session: Session, sink: PacketSink, acks: number, flags: number): void {
     const packet = this.#packet;
-    const place = this.#path.place as { readonly address: string; readonly port: number };
     this.#pad();
     const content = packet.close();
     const { length, eliciting } = packet;
+    const place = this.#path.placeOf(length + PACKET_OVERHEAD_BYTES);
+    assert(place !== undefined, "a session has a place, and one that is proven");
     const { counter } = session;
     session.counter += 1;
     if (acks !== NO_ACKS) session.acks.handleAckSent();

@@ -116,6 +116,11 @@ export class PeerPath {
     return Math.max(0, AMPLIFICATION * this.#received - this.#sent);
   }
 
+  /** Where a datagram may go: a last word, which cannot wait, to where the peer was proven to be. */
+  placeOf(datagramBytes: number): HandshakePlace | undefined {
+    return datagramBytes <= this.allowance ? this.#place : this.#provenPlace;
+  }
+
   /** PATH_RESPONSE: true when it proves the address. */
   handleResponse(bytes: Uint8Array, at: number): boolean {
     if (this.#proven || !this.#challenge.every((byte, i) => byte === bytes[at + i])) return false;
