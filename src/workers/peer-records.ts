@@ -7,6 +7,7 @@ import type { PeerKnown, PeerNote } from "../shared/runtime/messages.js";
 import { writeTransaction } from "../shared/store/busy.js";
 import type { Connection, Statement } from "../shared/store/driver.js";
 import { timeText } from "../shared/store/text-time.js";
+import { BootTurns } from "./boot-turns.js";
 import { ScopeRename } from "./scope-rename.js";
 
 /**
@@ -48,6 +49,8 @@ export class PeerRecords {
   readonly #bootOf: Statement;
   readonly #renewTombstones: Statement;
   readonly #renewedAt = new Map<string, number>();
+  readonly #turns = new BootTurns();
+  readonly #report: (sentence: string) => void;
   /** Scopes that became another one since the start. */
   readonly #movedTo = new Map<string, string>();
   #names = new Map<string, string>();
@@ -57,9 +60,10 @@ export class PeerRecords {
   #entries: readonly PeerEntry[] = [];
 
   /** `now`: wall ms since the epoch. */
-  constructor(db: Connection, now: () => number) {
+  constructor(db: Connection, now: () => number, report: (sentence: string) => void) {
     this.#db = db;
     this.#now = now;
+    this.#report = report;
     this.#rename = new ScopeRename(db);
     this.#ofName = db.prepare("SELECT public_key, name FROM peers WHERE name = ?").raw();
     this.#known = db.prepare("SELECT name FROM peers WHERE public_key = ?").raw();
@@ -269,6 +273,11 @@ export class PeerRecords {
     );
     if (this.#renewedAt.size + renewed.length > RENEWED_MAX) this.#renewedAt.clear();
     for (const name of renewed) this.#renewedAt.set(name, this.#now());
+    for (const { peer, boot } of notes) {
+      if (boot !== undefined && this.#turns.begins(peer, boot, this.#now())) {
+        this.#report(clonedSentence(this.nameOf(peer)));
+      }
+    }
   }
 
   /**
@@ -286,6 +295,10 @@ export class PeerRecords {
     renewed.push(name);
   }
 }
+
+const clonedSentence = (peer: string): string =>
+  `peer ${peer} runs twice: two processes with its key take turns, as when its disk was copied and both ` +
+  "hosts are up; stop one of them, or give it a key of its own (securedgram key new)";
 
 /** No session is up: at the start of the daemon, and at its end. Runs inside a transaction. */
 export function noteAllDown(db: Connection): void {

@@ -59,7 +59,7 @@ export class SessionStore implements SessionRoutes {
     this.#spool = new Spool({ folder: spoolFolder(path), now });
     this.#settled = new SettledTombstones(db);
     this.#stamps = new Stamps(db);
-    this.#peers = new PeerRecords(db, now);
+    this.#peers = new PeerRecords(db, now, report);
     this.#payloads = new PayloadReader(db, now);
     this.#delivery = new Delivery(db, {
       inbox: this.#inbox,

@@ -24,7 +24,11 @@ const entry = (name: string, publicKey: string | undefined): PeerEntry => ({
 });
 
 function recordsOf(store: SessionStoreUnderTest, ...entries: readonly PeerEntry[]): PeerRecords {
-  const records = new PeerRecords(store.db, () => store.now);
+  const records = new PeerRecords(
+    store.db,
+    () => store.now,
+    (sentence) => store.reports.push(sentence),
+  );
   records.adopt(entries);
   records.settle(100);
   return records;
@@ -161,6 +165,25 @@ test("a session is up from its note on, until it is lost, its peer is gone, or t
   ]);
 });
 
+test("a peer of which two processes take turns is named, one that restarts is not", (t) => {
+  const store = new SessionStoreUnderTest(t);
+  const records = recordsOf(store, entry("alice", ALICE), entry("bob", BOB));
+  const begin = (peer: string, ...boots: readonly number[]): number => {
+    const before = store.reports.length;
+    for (const boot of boots) records.note([{ peer, boot: new Uint8Array(8).fill(boot) }], 100);
+    return store.reports.length - before;
+  };
+
+  assert.equal(begin(ALICE, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10, 11), 0);
+  assert.equal(begin(BOB, 11, 12), 0);
+  assert.equal(begin(BOB, 11), 1);
+  assert.match(store.reports.at(-1) ?? "", /^peer bob runs twice: .*securedgram key new/);
+  assert.equal(begin(BOB, 12, 11, 12), 0, "told once in a while");
+  store.now += 600_000;
+  assert.equal(begin(BOB, 11, 12), 1);
+  assert.equal(begin(ALICE, 1), 0, "too long ago to be remembered");
+});
+
 test("a note changes what it says, and leaves the rest", (t) => {
   const store = new SessionStoreUnderTest(t);
   const records = recordsOf(store, entry("alice", ALICE));
@@ -268,7 +291,11 @@ test("an id that both scopes have stays known, and a peer without a key keeps it
 
 test("a move that a lock ends half way goes on where it was", (t) => {
   const store = classicPeer(t, 900, 300);
-  const records = new PeerRecords(store.db, () => store.now);
+  const records = new PeerRecords(
+    store.db,
+    () => store.now,
+    (sentence) => store.reports.push(sentence),
+  );
   records.adopt([entry("alice", ALICE)]);
   // Another process takes the lock behind the first transaction of the move.
   let commits = 0;

@@ -22,7 +22,11 @@ const entry = (publicKey: string): PeerEntry => ({
 });
 
 function recordsOf(store: SessionStoreUnderTest, publicKey = ALICE): PeerRecords {
-  const records = new PeerRecords(store.db, () => store.now);
+  const records = new PeerRecords(
+    store.db,
+    () => store.now,
+    (sentence) => store.reports.push(sentence),
+  );
   records.adopt([entry(publicKey)]);
   records.settle(100);
   return records;
