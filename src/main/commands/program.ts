@@ -131,6 +131,12 @@ function report(error: unknown, trace: boolean, io: Io): ExitCode {
   if (error instanceof OutputClosed) return EXIT.failed;
   if (error instanceof DaemonError) {
     io.say(`${io.program}: ${joined(error.message, error.next)}`);
+  } else if (codeOf(error) === "EMFILE" || codeOf(error) === "ENFILE") {
+    io.say(`${io.program}: ${joined("there are no file descriptors left", MORE_FILES)}`);
+  } else if (codeOf(error) === "ERR_MODULE_NOT_FOUND") {
+    // Node says so, too, of a module that it had no file descriptor for.
+    const next = `install it anew with npm ci; if the file is there, ${MORE_FILES}`;
+    io.say(`${io.program}: ${joined(reasonOf(error), next)}`);
   } else {
     io.say(
       `${io.program}: internal error: ${sentence(reasonOf(error))} Run it with --debug and report it.`,
@@ -141,6 +147,11 @@ function report(error: unknown, trace: boolean, io: Io): ExitCode {
   }
   return error instanceof DaemonError ? error.exitCode : EXIT.failed;
 }
+
+/** Node opens the files of a program side by side: its start takes more than the daemon ever does later. */
+const MORE_FILES = "allow 1024: `ulimit -n 1024`, or LimitNOFILE=1024 in the unit";
+const codeOf = (error: unknown): unknown =>
+  error instanceof Error && "code" in error ? error.code : undefined;
 
 /** What is wrong and what to do: two sentences, or one when the second begins small. */
 export const joined = (message: string, next: string): string =>
