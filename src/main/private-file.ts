@@ -112,7 +112,7 @@ const exists = (path: string): DaemonError =>
   new DaemonError(
     "ERR_OUTPUT",
     `${path} exists`,
-    "Name another file, or use --force to replace it.",
+    "Name another file; --force writes over it, and what is in it is lost.",
   );
 
 const unwritable = (path: string, error: unknown): DaemonError =>

@@ -59,6 +59,12 @@ describe("securedgram", { concurrency: 2 }, () => {
   const refusals: readonly (readonly [string, readonly string[], string])[] = [
     ["unknown command", ["sned"], 'securedgram: unknown command "sned". Did you mean send?'],
     [
+      "a word near to stop",
+      ["top"],
+      'securedgram: unknown command "top". Commands: start, stop, restart, status, poll, run, send, recv, clean, key, peer, doctor, demo, bench, completion.',
+    ],
+    ["a slip in stop", ["sotp"], 'securedgram: unknown command "sotp". Did you mean stop?'],
+    [
       "unknown option",
       ["--prot", "1", "send"],
       'securedgram: unknown option "--prot". Did you mean --port?',

@@ -11,10 +11,20 @@ interface Stream {
   /** Highest sequence stored, or known from before. */
   highest: number;
   readonly passed: Set<number>;
+  /** Turn of its boot at the host in which the last one was stored. */
+  turn: number;
+}
+
+/** Boot of a peer that a host hears, and how often it was another one than before. */
+interface Heard {
+  boot: string;
+  turn: number;
 }
 
 export class StreamLedger {
   readonly #streams = new Map<string, Stream>();
+  /** By host and peer. */
+  readonly #heard = new Map<string, Heard>();
 
   /** A file is not what it was: what is missing may come again. */
   forget({ index }: Account): void {
@@ -25,6 +35,7 @@ export class StreamLedger {
 
   /** A message was there already. */
   passed(account: Account, scope: string, came: Came): void {
+    this.#hear(account, scope, came);
     if (came.stream === "") return;
     const stream = this.#of(account, scope, came);
     stream.passed.add(came.sequence);
@@ -36,6 +47,7 @@ export class StreamLedger {
    */
   inserted(account: Account, scope: string, came: Came, again: boolean): void {
     const { stream: name, sequence, boot } = came;
+    const turn = this.#hear(account, scope, came);
     if (name === "") return;
     const stream = this.#of(account, scope, came);
     if (again && stream.passed.has(sequence)) return;
@@ -45,7 +57,9 @@ export class StreamLedger {
         `host ${account.index} stores ${sequence} of "${name}" behind ${stream.highest}`,
       );
     }
-    for (let missing = stream.highest + 1; stream.highest > 0 && missing < sequence; missing++) {
+    // A boot that a clone of its host took turns with is begun anew, where its sender says.
+    const known = stream.highest > 0 && stream.turn === turn;
+    for (let missing = stream.highest + 1; known && missing < sequence; missing++) {
       if (stream.passed.has(missing) || isNoticed(account, scope, name, boot, missing)) continue;
       throw new Violation(
         "a gap went unnoticed",
@@ -54,13 +68,23 @@ export class StreamLedger {
     }
     stream.passed.add(sequence);
     stream.highest = sequence;
+    stream.turn = turn;
+  }
+
+  #hear({ index }: Account, scope: string, { boot }: Came): number {
+    const key = `${index}|${scope}`;
+    const heard = this.#heard.get(key) ?? { boot, turn: 0 };
+    if (heard.boot !== boot) heard.turn += 1;
+    heard.boot = boot;
+    this.#heard.set(key, heard);
+    return heard.turn;
   }
 
   #of({ index, lives }: Account, scope: string, { boot, stream: name }: Came): Stream {
     const key = `${index}|${scope}|${boot}|${name}`;
     let stream = this.#streams.get(key);
     if (stream === undefined) {
-      stream = { lives, highest: 0, passed: new Set() };
+      stream = { lives, highest: 0, passed: new Set(), turn: 0 };
       this.#streams.set(key, stream);
     }
     if (stream.lives !== lives) {

@@ -15,7 +15,9 @@ export const completionCommand = defineCommand({
   usage: "[bash|zsh|fish]",
   options: {},
   positionals: [0, 1],
-  epilogue: 'Put into ~/.bashrc or ~/.zshrc: eval "$(securedgram completion bash)"',
+  epilogue:
+    'Put into ~/.bashrc: eval "$(securedgram completion bash)"; into ~/.zshrc the same with zsh; ' +
+    "into ~/.config/fish/config.fish: securedgram completion fish | source",
   async run({ positionals }, io) {
     const asked = positionals[0] ?? io.environment.SHELL?.split("/").at(-1) ?? "bash";
     const shell = SHELLS.find((name) => name === asked);

@@ -9,7 +9,7 @@ import { openDatabase } from "../../shared/store/open.js";
 import { parseTime } from "../../shared/store/text-time.js";
 import { type PeerRow, readPeerRows } from "../client/peer-rows.js";
 import { type SpoolContent, spoolContent, spoolSentence } from "../client/spool-folder.js";
-import { type ConfigInput, loadPlaces, type Places } from "../config.js";
+import { type ConfigInput, loadConfig, loadPlaces, type Places, wipeSecrets } from "../config.js";
 import { startDetached } from "../detach.js";
 import { type DaemonPlace, findDaemon, pollDaemon, stopDaemon } from "../instance.js";
 import { type Arguments, defineCommand, type OptionTable } from "./command.js";
@@ -68,6 +68,8 @@ export const restartCommand = daemonCommand(
   "restart",
   "stop the daemon if it runs, and start it",
   async (options, io) => {
+    // What would keep it from starting again must not stop it: keys are read, too.
+    wipeSecrets(loadConfig(inputOf(options, io)));
     try {
       await stop(options, io);
     } catch (error) {

@@ -67,7 +67,10 @@ function* peerFindings(
   const fault = known === undefined || ring === undefined ? undefined : ringFault(known, ring);
   if (fault !== undefined) yield { about, verdict: "trouble", ...FAULTS[fault] };
   const change = CHANGES[state.rotation ?? "none"];
-  if (change !== undefined) yield { about, verdict: "note", ...change };
+  if (change !== undefined) {
+    const remedy = change.remedy.replace("NAME", () => peer.name);
+    yield { about, verdict: "note", found: change.found, remedy };
+  }
   const skewMs = Math.abs(state.skewMs ?? 0);
   if (skewMs > SKEW_MS_MAX) {
     const seconds = Math.round(skewMs / 1_000);
@@ -103,7 +106,7 @@ const CHANGES = {
   },
   proven: {
     found: "a rotation can be finished",
-    remedy: "securedgram peer rotate --finish",
+    remedy: "securedgram peer rotate NAME --finish",
   },
   switched: {
     found: "the previous key is needed until the peer was heard under the new one",
@@ -111,6 +114,6 @@ const CHANGES = {
   },
   retirable: {
     found: "the previous key is no longer needed",
-    remedy: "securedgram peer rotate --finish",
+    remedy: "securedgram peer rotate NAME --finish",
   },
 } as const;

@@ -142,9 +142,10 @@ const PHASES: Readonly<Record<RotationPhase, string | undefined>> = {
   none: undefined,
   installed: "rotation: next key installed here, the peer has not shown it",
   confirmed: "rotation: the peer has the next key, no traffic under it yet",
-  proven: "rotation: traffic under the next key; finish it with peer rotate --finish",
+  proven: "rotation: traffic under the next key; finish it with peer rotate NAME --finish",
   switched: "rotation: switched, no traffic under the new key yet",
-  retirable: "rotation: traffic under the new key; remove the previous one with --finish",
+  retirable:
+    "rotation: traffic under the new key; remove the previous one with peer rotate NAME --finish",
 };
 
 /** One line about a peer. */
@@ -166,7 +167,7 @@ export function sentence(state: PeerState, wallMs: number): string {
     }
     if (state.overdue) parts.push(`auto_until has passed (now ${timeText(wallMs)})`);
     const phase = state.rotation === null ? undefined : PHASES[state.rotation];
-    if (phase !== undefined) parts.push(phase);
+    if (phase !== undefined) parts.push(phase.replace("NAME", () => state.name));
   }
   return parts.join("; ");
 }

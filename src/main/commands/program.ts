@@ -119,9 +119,13 @@ async function showVersion(program: string, io: Io): Promise<ExitCode> {
   return EXIT.done;
 }
 
+const ENDING: ReadonlySet<string> = new Set(["stop", "restart"]);
+
 function unknownCommand(name: string, entries: readonly CommandEntry[]): DaemonError {
   const names = entries.map((entry) => entry.name);
-  const guess = nearest(name, names);
+  const near = nearest(name, names);
+  // Whoever follows the hint must not end a daemon by it: `top` is near to `stop`.
+  const guess = near !== undefined && ENDING.has(near) && near[0] !== name[0] ? undefined : near;
   const next = guess === undefined ? `Commands: ${names.join(", ")}.` : `Did you mean ${guess}?`;
   return usageError(`unknown command ${quoted(name)}`, next);
 }

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { NS_PER_MS } from "../../../src/shared/base/units.js";
 import { peerOf, type WorldOptions } from "./layer-parts.js";
 import { type LayerHost, LayerWorld } from "./layer-world.js";
 
@@ -86,6 +87,26 @@ test("a peer that answers from another address of its own is challenged there, a
 
   assert.deepEqual(it.a.acknowledged, [1]);
   assert.deepEqual([it.path.place?.address, it.path.proven], ["second", true]);
+});
+
+test("one small ACK from another address of its own is enough to challenge it there", () => {
+  const it = new Paths();
+  it.source = "second";
+  // The way there takes two datagrams at a time: of what is written at once, its ACK covers two.
+  let [window, taken] = [0, 0];
+  const transmit = it.world.transmit.bind(it.world);
+  it.world.transmit = (from, datagram, source, address) => {
+    const at = Math.floor(it.a.now / (60 * NS_PER_MS));
+    if (from === A && at !== window) [window, taken] = [at, 0];
+    if (from === A && taken++ >= 2) return;
+    transmit(from, datagram, source, address === "second" ? `host${PEER}` : address);
+  };
+  it.send(1, 50_000);
+  it.world.run(5_000);
+
+  assert.deepEqual([it.path.place?.address, it.path.proven], ["second", true]);
+  it.world.run(60_000);
+  assert.deepEqual(it.a.acknowledged, [1]);
 });
 
 test("message 1 moves nothing: what is under way goes on to where the peer was", () => {

@@ -63,7 +63,7 @@ export class ControlFrames {
       packet.eliciting = true;
       this.#response = undefined;
     }
-    this.#writeChallenge(packet);
+    if (this.#path.challenging) this.writeChallenge(packet);
     this.#writeRekeys(packet);
     if (this.#tellKeys && packet.room >= keysBytes(this.#keys.length)) {
       if (!packet.note(CONTENT.keys, 0, 0, 0)) return;
@@ -73,20 +73,21 @@ export class ControlFrames {
     }
   }
 
+  /** PATH_CHALLENGE for the place where the peer is now. */
+  writeChallenge(packet: PacketBuilder): void {
+    if (packet.room < PATH_FRAME_BYTES) return;
+    if (!packet.note(CONTENT.challenge, 0, 0, 0)) return;
+    packet.at = putPath(packet.bytes, packet.at, FRAME.pathChallenge, this.#path.challenge);
+    packet.eliciting = true;
+    this.#path.challenging = false;
+  }
+
   /** The packet with KEYS, or with the challenge, was lost. */
   keysLost(): void {
     this.#tellKeys = this.#keys.length > 0;
   }
   challengeLost(): void {
     this.#path.challenging = !this.#path.proven;
-  }
-
-  #writeChallenge(packet: PacketBuilder): void {
-    if (!this.#path.challenging || packet.room < PATH_FRAME_BYTES) return;
-    if (!packet.note(CONTENT.challenge, 0, 0, 0)) return;
-    packet.at = putPath(packet.bytes, packet.at, FRAME.pathChallenge, this.#path.challenge);
-    packet.eliciting = true;
-    this.#path.challenging = false;
   }
 
   #writeRekeys(packet: PacketBuilder): void {

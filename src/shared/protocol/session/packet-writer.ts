@@ -8,7 +8,13 @@ import { ROOM } from "../transport/transport-path.js";
 import type { AnswerFrames } from "./answer-frames.js";
 import type { ControlFrames } from "./control-frames.js";
 import { putAck } from "./frame-ack.js";
-import { closeBytes, PING_FRAME_BYTES, putClose, putPing } from "./frame-control.js";
+import {
+  closeBytes,
+  PATH_FRAME_BYTES,
+  PING_FRAME_BYTES,
+  putClose,
+  putPing,
+} from "./frame-control.js";
 import { counterHigh, counterLow, PACKET_OVERHEAD_BYTES } from "./packet.js";
 import { PacketBuilder } from "./packet-builder.js";
 import type { Padding } from "./peer-config.js";
@@ -21,8 +27,9 @@ import type { Session } from "./session.js";
 const PROBE_WHILE_NS = 10 * NS_PER_SECOND;
 /** Datagram for an ACK of all ranges. */
 const SMALL_PACKET_BYTES = 640;
-/** With less room than this for a datagram, nothing is written. */
+/** With less room than this for a datagram, nothing is written but a challenge. */
 export const DATAGRAM_BYTES_LEAST = 128;
+const CHALLENGE_DATAGRAM_BYTES = PACKET_OVERHEAD_BYTES + PATH_FRAME_BYTES;
 
 /** What came of asking for a packet. */
 export const PACKET_WRITTEN = {
@@ -67,7 +74,7 @@ export class PacketWriter {
     const { transport } = this.#path;
     const probing = session.recovery.probes > 0;
     const bytes = this.#datagramBytes(session, probing);
-    if (bytes < DATAGRAM_BYTES_LEAST) return PACKET_WRITTEN.later;
+    if (bytes < DATAGRAM_BYTES_LEAST) return this.#writeChallenge(now, session, sink, probing);
     if (!probing) {
       const probe = this.#writeMtuProbe(now, session, sink);
       if (probe !== PACKET_WRITTEN.nothing) return probe;
@@ -127,6 +134,31 @@ export class PacketWriter {
     const packet = this.#open(closeBytes(closing) + PACKET_OVERHEAD_BYTES, session, sink);
     packet.at = putClose(packet.bytes, packet.at, closing);
     this.#seal(now, session, sink, NO_ACKS, 0);
+    return PACKET_WRITTEN.yes;
+  }
+
+  /**
+   * With little that may go to an unproven place, only the question that ends this. A peer that owed an
+   * ACK and nothing else allows so much by it and no more, and then waits for us.
+   */
+  #writeChallenge(
+    now: Nanoseconds,
+    session: Session,
+    sink: PacketSink,
+    probing: boolean,
+  ): PacketWritten {
+    const { challenging, allowance } = this.#path;
+    const asks = (challenging || probing) && allowance >= CHALLENGE_DATAGRAM_BYTES;
+    if (!asks || !session.recovery.hasRoom) return PACKET_WRITTEN.later;
+    if (!sink.packetRoom(this.#peer, PATH_FRAME_BYTES)) return PACKET_WRITTEN.starved;
+    const packet = this.#open(CHALLENGE_DATAGRAM_BYTES, session, sink);
+    this.#control.writeChallenge(packet);
+    if (!packet.eliciting) {
+      packet.close();
+      sink.cancelPacket();
+      return PACKET_WRITTEN.later;
+    }
+    this.#seal(now, session, sink, NO_ACKS, PACKET.inFlight);
     return PACKET_WRITTEN.yes;
   }
 
