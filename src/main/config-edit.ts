@@ -2,14 +2,21 @@
 // judged as the daemon will before it takes the file's place, and never over what somebody else wrote
 // meanwhile.
 
-import { existsSync, mkdirSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, realpathSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { DaemonError } from "../shared/base/errors.js";
 import { loadConfig, wipeSecrets } from "./config.js";
 import { CONFIG_FILE_NAME, configDirectory, parseToml } from "./config-file.js";
 import type { ConfigInput, Sources } from "./config-sources.js";
-import { draftOf, type Ownership, ownershipOf, putInPlace, writeWhole } from "./private-file.js";
+import {
+  draftOf,
+  makePrivateFolder,
+  type Ownership,
+  ownershipOf,
+  putInPlace,
+  writeWhole,
+} from "./private-file.js";
 import { readTextFile, refuseUnlessOurs } from "./secrets.js";
 
 /** One change, twice: on the text, and on what the text means. They must agree. */
@@ -54,7 +61,7 @@ export function editConfig(path: string, edit: Edit, input: ConfigInput): Edited
       BY_HAND,
     );
   }
-  if (before === undefined) mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
+  if (before === undefined) makePrivateFolder(dirname(target));
   const draft = draftOf(target);
   writeWhole(draft, after, before?.like);
   try {

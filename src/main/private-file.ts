@@ -8,12 +8,15 @@ import {
   fchmodSync,
   fchownSync,
   fsyncSync,
+  mkdirSync,
+  mkdtempSync,
   openSync,
   renameSync,
   rmSync,
   statSync,
   writeSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DaemonError, reasonOf } from "../shared/base/errors.js";
 
@@ -85,6 +88,25 @@ export function writeWhole(
   syncDirectory(dirname(path));
 }
 
+/** Makes a folder that is ours alone, and those above it. */
+export function makePrivateFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw unwritable(path, error);
+  }
+}
+
+/** Makes a folder under that of the system for temporary files; whoever asks for it removes it. */
+export function temporaryFolder(prefix: string): string {
+  try {
+    return mkdtempSync(join(tmpdir(), prefix));
+  } catch (error) {
+    const next = "Set TMPDIR to a folder that can be written to.";
+    throw new DaemonError("ERR_PERMISSION", `no temporary folder: ${reasonOf(error)}`, next, error);
+  }
+}
+
 /** Owner of a file, for others beside it. */
 export function ownershipOf(path: string, mode = PRIVATE_MODE): Ownership {
   const { uid, gid } = statSync(path);
@@ -115,12 +137,24 @@ const exists = (path: string): DaemonError =>
     "Name another file; --force writes over it, and what is in it is lost.",
   );
 
-const unwritable = (path: string, error: unknown): DaemonError =>
-  error instanceof DaemonError
-    ? error
-    : new DaemonError(
-        "ERR_OUTPUT",
-        `cannot write ${path}: ${reasonOf(error)}`,
-        "See who owns its directory.",
-        error,
-      );
+const DRAFT = new RegExp(`\\.new-${process.pid}$`);
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: "Make its folder first.",
+  ENOTDIR: "What stands in front of its name is no folder.",
+  ENOSPC: "Make room on that disk.",
+  EDQUOT: "Make room: the quota of this user is used up.",
+};
+const FORBIDDEN = new Set(["EACCES", "EPERM", "EROFS"]);
+
+/** Of the file that was meant, whatever it is called until it is whole. */
+function unwritable(path: string, error: unknown): DaemonError {
+  if (error instanceof DaemonError) return error;
+  const code = String((error as NodeJS.ErrnoException).code);
+  const shown = path.replace(DRAFT, "");
+  return new DaemonError(
+    FORBIDDEN.has(code) ? "ERR_PERMISSION" : "ERR_OUTPUT",
+    `cannot write ${shown}: ${reasonOf(error).replaceAll(path, shown)}`,
+    REASONS[code] ?? "See who owns its folder, and whether it can be written to.",
+    error,
+  );
+}

@@ -1,6 +1,8 @@
-// `securedgram doctor` on sockets: which one the daemon would use, and why.
+// `securedgram doctor`: which socket the daemon would use, and why; what start would warn of.
 
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { chooseSocket } from "../../src/main/socket/choose-socket.js";
 import { loadLibc } from "../../src/main/socket/libc.js";
@@ -48,4 +50,21 @@ test("a socket of another name is refused with the names that there are", async 
 
   assert.equal(configuration?.verdict, "trouble");
   assert.match(`${configuration?.found} ${configuration?.remedy}`, /pigeon.*auto, dgram or linux/s);
+});
+
+test("doctor shows what start would warn of, and says nothing where it would not", async (t) => {
+  const directory = folder(t);
+  const notes = async () => {
+    const { stdout } = await run(t, "cli", ["doctor"], {
+      directory,
+      environment: { SECUREDGRAM_SECRET: "2".repeat(64) },
+    });
+    return stdout.split("\n").filter((line) => /configuration/.test(line));
+  };
+  assert.equal((await notes()).length, 1);
+
+  writeFileSync(join(directory, ".env"), "SECUREDGRAM_PROT=1\n", { mode: 0o600 });
+  const shown = await notes();
+  assert.equal(shown.length, 2);
+  assert.match(shown[1] ?? "", /^note {4}configuration: .*SECUREDGRAM_PROT/);
 });

@@ -73,6 +73,18 @@ test("what is no key is refused in one line that shows nothing of it", async (t)
     [["key", "new", "x"], "", EXIT.usage, /"x" is one argument too many.*key new/],
     [["key", "public", "--out", "x"], "", EXIT.usage, /key public does not take --out/],
     [["key", "show"], "", EXIT.configuration, /identity does not exist/],
+    [
+      ["key", "new", "-o", "no/x"],
+      "",
+      EXIT.failed,
+      /cannot write \S*\/no\/x: .* Make its folder first/,
+    ],
+    [
+      ["key", "new", "-o", "/sys/x"],
+      "",
+      EXIT.permission,
+      /cannot write \/sys\/x: .* owns its folder/,
+    ],
   ];
 
   for (const [line, stdin, code, why] of table) {

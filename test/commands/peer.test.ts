@@ -185,10 +185,14 @@ test("the secret of a pair changes in two phases, on both hosts", async (t) => {
   assert.deepEqual(readdirSync(b.directory), files);
 
   assert.match((await a.does("peer status")).stdout, /the peer has not shown it/);
-  await a.refuses("peer rotate b --finish", /not been heard under the new key \(installed\)/);
+  await a.refuses(
+    "peer rotate b --finish",
+    /not been heard under the new key \(installed\)/,
+    EXIT.tryLater,
+  );
   a.note(db, "b", "held");
   assert.match((await a.does("peer status b")).stdout, /no traffic under it yet/);
-  await a.refuses("peer rotate b --finish", /\(confirmed\)/);
+  await a.refuses("peer rotate b --finish", /\(confirmed\)/, EXIT.tryLater);
   await a.refuses("peer rotate b --abandon", /has the next key/);
   a.note(db, "b", "used");
   assert.match((await a.does("peer status")).stdout, /finish it/);
@@ -240,10 +244,11 @@ test("a forced finish keeps the old key as the previous one until it may go", as
   await host.does("peer rotate b --finish --force");
   assert.match(host.toml, /secret_file = "b\.secret"\nprevious_secret_file = "pair"\n/);
   assert.match((await host.does("peer status")).stdout, /switched/);
-  await host.refuses("peer rotate b --finish", /\(switched\)/);
+  await host.refuses("peer rotate b --finish", /\(switched\)/, EXIT.tryLater);
   await host.refuses(
     "peer rotate b --finish --force",
     /\(switched\).*kept for it.*remove the peer/,
+    EXIT.tryLater,
   );
   await host.refuses("peer rotate b --abandon", /no next key: it is the current one already/);
   host.note(db, "b", "used");
@@ -267,6 +272,7 @@ test("our identity changes once every peer was heard under the next one", async 
   await host.refuses(
     "peer rotate --identity --finish",
     /no traffic under the new identity from: b\./,
+    EXIT.tryLater,
   );
   host.note(db, "b", "used");
   await host.does("peer rotate --identity --finish");
@@ -282,7 +288,7 @@ test("the peer's next public key is installed, and takes over once it was heard"
   await host.refuses("peer rotate a --public-key nonsense", /not a public key/);
   await host.refuses(`peer rotate a --public-key ${ALPHA}`, /same public key twice/);
   await host.does(`peer rotate a --public-key ${BETA}`);
-  await host.refuses("peer rotate a --finish", /not been heard/);
+  await host.refuses("peer rotate a --finish", /not been heard/, EXIT.tryLater);
   host.note(db, "a", "used");
   await host.does("peer rotate a --finish");
 

@@ -247,7 +247,10 @@ describe("sg-recv", { concurrency: 2 }, () => {
     );
 
     assert.equal(ended.status, 1);
-    assert.match(ended.stderr, /^sg-recv: cannot write the output: ENOSPC[^\n]*\n$/);
+    assert.match(
+      ended.stderr,
+      /^sg-recv: cannot write the output: ENOSPC[^\n]* does not count as read[^\n]*\n$/,
+    );
     assert.deepEqual(readCounts(db), [0]);
   });
 });
@@ -407,6 +410,16 @@ describe("sg-recv refuses in one line", { concurrency: 2 }, () => {
       "--to without -o",
       ["--to", "h"],
       "sg-recv: --to is about outbound messages. Add --outbound, or use --from.",
+    ],
+    [
+      "no such state",
+      ["-o", "-s", "send_faild"],
+      'sg-recv: there is no state "send_faild". Did you mean send_failed?',
+    ],
+    [
+      "a state of the other direction",
+      ["-s", "acknowledged"],
+      'sg-recv: there is no state "acknowledged" (-o: outbound ones). States: received, ack_sent, ack_failed.',
     ],
   ];
   for (const [name, line, says] of refusals) {

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { Connection } from "../../src/shared/store/driver.js";
-import { database, endOf, folder, run, start, until } from "./programs.js";
+import { database, endOf, entryOf, folder, run, start, until } from "./programs.js";
 
 const ID = "0123456789abcdef01234567";
 
@@ -271,6 +272,36 @@ describe("sg-send", { concurrency: 2 }, () => {
     assert.ok(second.mtimeMs > first.mtimeMs);
     await run(t, "sg-send", ["-q", "h", "1", "{"], { directory });
     assert.equal(statSync(bell).mtimeMs, second.mtimeMs);
+  });
+
+  test("output that cannot be written does not look like a message that is not queued", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    const sent = (words: readonly string[], input: string) =>
+      spawnSync(
+        "/bin/sh",
+        ["-c", '"$0" "$@" > /dev/full', process.execPath, entryOf("sg-send"), ...words],
+        { cwd: directory, encoding: "utf8", input },
+      );
+
+    const one = sent(["h", "1", "{}"], "");
+    assert.equal(one.status, 1);
+    assert.match(
+      one.stderr,
+      /^sg-send: row 1 is queued; cannot write the output: ENOSPC[^\n]*Do not send that again[^\n]*\n$/,
+    );
+    const two = sent(["--json-lines", "h", "1"], "{}\n{}\n");
+    assert.match(two.stderr, /^sg-send: messages queued so far: 2; cannot write/);
+    const silent = sent(["-q", "h", "1", "{}"], "");
+    assert.deepEqual([silent.status, silent.stderr], [0, ""]);
+
+    const child = start(t, "sg-send", ["h", "1", "{}"], { directory });
+    child.stdout?.destroy();
+    child.stdin?.end();
+    const unread = await endOf(child);
+    assert.equal(unread.code, 1);
+    assert.match(unread.stderr, /^sg-send: row 5 is queued; nobody reads the output\. Do not/);
+    assert.equal(rowsOf(db).length, 5);
   });
 
   test("hostile strings are data in every place", async (t) => {

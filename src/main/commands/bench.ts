@@ -1,10 +1,11 @@
 // `securedgram bench`: what this machine does with how many crypto workers, so that an operator can
 // choose. The pool alone, then two daemons on loopback, in a folder that is gone afterwards.
 
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { DaemonError, EXIT, type ExitCode } from "../../shared/base/errors.js";
+import { temporaryFolder } from "../private-file.js";
 import { cryptoWorkersDefault } from "../settings.js";
 import { measureSealing, SEALED_BYTES } from "./bench-crypto.js";
 import { measureLoad } from "./bench-load.js";
@@ -74,7 +75,7 @@ async function run({ options }: Arguments<typeof OPTIONS>, io: Io): Promise<Exit
     if (!interruption.aborted) return;
     throw new DaemonError("ERR_CANCELLED", "interrupted", "nothing is left behind");
   };
-  const directory = mkdtempSync(join(tmpdir(), "securedgram-bench-"));
+  const directory = temporaryFolder("securedgram-bench-");
   try {
     const rows = await measureAll(directory, {
       seconds,

@@ -9,8 +9,8 @@ import { usageError } from "./argv.js";
 import { type Arguments, defineCommand } from "./command.js";
 import { DB_OPTION, withDatabase } from "./database.js";
 import type { Io } from "./io.js";
-import { nearest } from "./nearest.js";
-import { printable, quoted } from "./printable.js";
+import { printable } from "./printable.js";
+import { requireState } from "./states.js";
 import { cutoffMs } from "./times.js";
 
 /** How long VACUUM tries for the write lock, ms. */
@@ -102,13 +102,7 @@ function cutoffText(before: string | undefined, age: string | undefined): string
 
 function ruleOf(options: Options, cutoff: string): PurgeRule {
   const known = directionsOf(options).flatMap((direction) => STATES[direction]);
-  if (options.state !== undefined && !known.includes(options.state)) {
-    const guess = nearest(options.state, known);
-    throw usageError(
-      `there is no state ${quoted(options.state)}`,
-      guess === undefined ? `States: ${known.join(", ")}.` : `Did you mean ${guess}?`,
-    );
-  }
+  requireState(options.state, known);
   return {
     cutoff,
     state: options["all-states"] ? "all" : options.state,

@@ -110,24 +110,44 @@ export const statusCommand = defineCommand({
 async function status({ options }: Arguments<typeof STATUS_OPTIONS>, io: Io): Promise<ExitCode> {
   const places = loadPlaces(inputOf(options, io));
   const holder = findDaemon(placeOf(places));
-  const queue = existsSync(places.db) ? queueOf(places.db) : undefined;
+  const { queue, peers, fault } = insideOf(places.db, holder !== undefined);
   const spool = spoolOf(places.db);
-  const peers = peersOf(places.db, holder !== undefined);
   if (options.json) {
     const since =
       holder?.startedAtMs === undefined ? null : new Date(holder.startedAtMs).toISOString();
     const daemon = holder === undefined ? null : { pid: holder.pid, since };
     const found = { v: 1, running: holder !== undefined, daemon, database: places.db };
-    const waits = { queue: queue ?? null, spool: spool ?? null, peers };
+    const wrong = fault === undefined ? {} : { fault: fault.message };
+    const waits = { queue: queue ?? null, spool: spool ?? null, peers, ...wrong };
     await io.write(`${JSON.stringify({ ...found, ...waits }, undefined, 2)}\n`);
   } else {
     await io.write(`${runningLine(holder)}\n`);
-    if (queue === undefined) await io.write(`no database at ${places.db} yet\n`);
+    if (fault !== undefined) await io.write("what waits is not known\n");
+    else if (queue === undefined) await io.write(`no database at ${places.db} yet\n`);
     else for (const line of queueLines(queue)) await io.write(`${line}\n`);
     if (spool !== undefined && spool.files > 0) await io.write(`spool: ${spoolSentence(spool)}\n`);
     for (const peer of peers) await io.write(`${peerLine(peer, Date.now())}\n`);
   }
+  if (fault !== undefined) throw fault;
   return holder === undefined ? EXIT.unreachable : EXIT.done;
+}
+
+/** What the database says; a fault of it must not hide whether the daemon runs. */
+function insideOf(
+  database: string,
+  served: boolean,
+): {
+  readonly queue: Queue | undefined;
+  readonly peers: readonly SessionLine[];
+  readonly fault: DaemonError | undefined;
+} {
+  try {
+    const queue = existsSync(database) ? queueOf(database) : undefined;
+    return { queue, peers: peersOf(database, served), fault: undefined };
+  } catch (error) {
+    if (!(error instanceof DaemonError)) throw error;
+    return { queue: undefined, peers: [], fault: error };
+  }
 }
 
 /** What `doctor` finds wrong with the folder is not for here. */

@@ -3,11 +3,11 @@
 // the databases.
 
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as nap } from "node:timers/promises";
-import { EXIT, type ExitCode } from "../../shared/base/errors.js";
+import { DaemonError, EXIT, type ExitCode } from "../../shared/base/errors.js";
+import { temporaryFolder } from "../private-file.js";
 import { defineCommand } from "./command.js";
 import { DemoHost, freePort, LOOPBACK, requireAll, type Say, showInbound } from "./demo-host.js";
 import { showSessions } from "./demo-sessions.js";
@@ -20,16 +20,30 @@ export const demoCommand = defineCommand({
   options: {},
   positionals: [0, 0],
   async run(_args, io): Promise<ExitCode> {
-    const directory = mkdtempSync(join(tmpdir(), "securedgram-demo-"));
+    const directory = temporaryFolder("securedgram-demo-");
     const hosts: DemoHost[] = [];
+    const interruption = io.interruption();
     try {
-      return await show(directory, hosts, io);
+      return await Promise.race([show(directory, hosts, io), interrupted(interruption)]);
+    } catch (error) {
+      // On a terminal the interrupt reaches the daemons as well, and they may end first.
+      if (interruption.aborted) throw cancelled();
+      throw error;
     } finally {
       for (const host of hosts) host.end();
       rmSync(directory, { recursive: true, force: true });
     }
   },
 });
+
+const cancelled = (): DaemonError =>
+  new DaemonError("ERR_CANCELLED", "interrupted", "nothing is left behind");
+
+function interrupted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(cancelled()), { once: true });
+  });
+}
 
 async function show(directory: string, hosts: DemoHost[], io: Io): Promise<ExitCode> {
   const say: Say = (line) => io.write(`${line}\n`);

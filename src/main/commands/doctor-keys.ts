@@ -18,8 +18,12 @@ interface KeyFinding {
 /** A clock so far off is worth a word; sessions do not mind, stamps in tables do. */
 const SKEW_MS_MAX = 60_000;
 
-/** Nothing where no peer speaks sessions. */
-export function keyFindings(config: Config, wallMs: number = Date.now()): readonly KeyFinding[] {
+/** Nothing where no peer speaks sessions. `isServed`: a daemon runs. */
+export function keyFindings(
+  config: Config,
+  isServed: boolean,
+  wallMs: number = Date.now(),
+): readonly KeyFinding[] {
   const { identities } = config;
   if (identities === undefined) return [];
   const peers = config.peers.map((peer) => peer.config).filter(speaksSession);
@@ -31,7 +35,8 @@ export function keyFindings(config: Config, wallMs: number = Date.now()): readon
     { about: "session peers", verdict: "ok", found: `${peers.length}${quantum}` },
   ];
   const rows = rowsOf(config.db);
-  for (const peer of peers) findings.push(...peerFindings(peer, rowOf(peer, rows), wallMs));
+  for (const peer of peers)
+    findings.push(...peerFindings(peer, rowOf(peer, rows), wallMs, isServed));
   return findings;
 }
 
@@ -48,9 +53,10 @@ function* peerFindings(
   peer: PeerConfig,
   row: PeerRow | undefined,
   wallMs: number,
+  isServed: boolean,
 ): Generator<KeyFinding> {
   const about = `peer ${peer.name}`;
-  const state = stateOf(peer, row, wallMs);
+  const state = stateOf(peer, row, wallMs, isServed);
   const found = sentence(state, wallMs);
   if (state.overdue) {
     const remedy = "upgrade that host; or set auto_until to a later day";

@@ -63,6 +63,9 @@ async function examine(
       verdict: "ok",
       found: "is in order, secrets are private",
     });
+    for (const found of config.warnings) {
+      findings.push({ about: "configuration", verdict: "note", found });
+    }
   } catch (error) {
     findings.push(trouble("configuration", error));
   }
@@ -72,7 +75,7 @@ async function examine(
       await port(config),
       database(config),
       ...spool(config),
-      ...keyFindings(config),
+      ...keyFindings(config, lockHolder(config.db) !== undefined),
     );
   }
   findings.push(await buffers(), clock(), memoryLock());
@@ -231,7 +234,7 @@ function clock(): Finding {
       remedy: "set the clock: classic peers refuse what differs by more than the window",
     };
   }
-  return { about, verdict: "ok", found: `${found}; peers must agree within --window` };
+  return { about, verdict: "ok", found: `${found}; classic peers must agree within --window` };
 }
 
 /** Keys are locked in memory; a limit of a few pages makes that fail silently. */

@@ -93,7 +93,7 @@ async function writeAll(bytes: Uint8Array): Promise<void> {
         throw new DaemonError(
           "ERR_OUTPUT",
           `cannot write the output: ${reasonOf(error)}`,
-          "Nothing of it counts as read; make room or write it elsewhere.",
+          "Make room, or write it elsewhere.",
           error,
         );
       }

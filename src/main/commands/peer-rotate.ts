@@ -226,7 +226,7 @@ class Rotation {
     if (late.length > 0 && (role === "previous" || !this.#options.force)) {
       const names = late.map((peer) => peer.name).join(", ");
       throw new DaemonError(
-        "ERR_CONFIG",
+        "ERR_NOT_YET",
         `no traffic under the new identity from: ${names}`,
         role === "previous"
           ? "Wait until it came: the old identity is kept for them; remove those that are gone for good."
@@ -314,7 +314,7 @@ class Rotation {
 
   #unproven(name: string, phase: string): DaemonError {
     return new DaemonError(
-      "ERR_CONFIG",
+      "ERR_NOT_YET",
       `peer ${name} has not been heard under the new key (${phase})`,
       phase === "switched"
         ? "Wait until it was: the old key is kept for it; if it is gone for good, remove the peer."

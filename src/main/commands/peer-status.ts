@@ -92,7 +92,7 @@ export function stateOf(
   peer: PeerConfig,
   row: PeerRow | undefined,
   wallMs: number,
-  served = true,
+  served: boolean,
 ): PeerState {
   const isAuto = peer.mode === "auto";
   const speaks =

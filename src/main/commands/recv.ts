@@ -3,13 +3,15 @@
 
 import { type Filter, MessagePages, PAGE_ROWS_MAX, type Row } from "../../client/message-pages.js";
 import { CommitWatch } from "../../client/watch.js";
-import { EXIT, type ExitCode } from "../../shared/base/errors.js";
+import { DaemonError, EXIT, type ExitCode } from "../../shared/base/errors.js";
+import { STATES } from "../client/purge.js";
 import { usageError } from "./argv.js";
 import { type Arguments, defineCommand } from "./command.js";
 import { DB_OPTION, withDatabase } from "./database.js";
 import type { Io } from "./io.js";
 import { COMPACT, deeper, type Layout, lineStart, PRETTY } from "./json-text.js";
 import { messageText } from "./message-text.js";
+import { requireState } from "./states.js";
 
 const LIMIT_DEFAULT = 20;
 const INTERVAL_DEFAULT_SECONDS = 1;
@@ -95,9 +97,11 @@ function filterOf(options: Options): Filter {
   if (!options.outbound && options.to !== undefined) {
     throw usageError("--to is about outbound messages", "Add --outbound, or use --from.");
   }
+  const direction = options.outbound ? "outbound" : "inbound";
+  requireState(options.state, STATES[direction], options.outbound ? "" : " (-o: outbound ones)");
   const messageId = options.id?.trim().toLowerCase();
   return {
-    direction: options.outbound ? "outbound" : "inbound",
+    direction,
     messageId,
     state: options.state,
     address: options.from ?? options.to,
@@ -131,17 +135,17 @@ class Reader {
           first = row;
           continue;
         }
-        if (first !== undefined) await this.#io.write(this.#element("[", first));
+        if (first !== undefined) await this.#write(this.#element("[", first));
         first = undefined;
-        await this.#io.write(this.#element(",", row));
+        await this.#write(this.#element(",", row));
       }
     }
     if (first === undefined) {
-      await this.#io.write(rowIds.length === 0 ? "[]\n" : "\n]\n");
+      await this.#write(rowIds.length === 0 ? "[]\n" : "\n]\n");
     } else if (this.#single) {
-      await this.#io.write(`${this.#text(first, PRETTY)}\n`);
+      await this.#write(`${this.#text(first, PRETTY)}\n`);
     } else {
-      await this.#io.write(`${this.#element("[", first)}\n]\n`);
+      await this.#write(`${this.#element("[", first)}\n]\n`);
     }
     // Half a document is of no use to anybody: all or nothing counts as read.
     this.#mark(rowIds);
@@ -187,8 +191,18 @@ class Reader {
   }
 
   async #print(page: readonly Row[], layout: Layout): Promise<void> {
-    await this.#io.write(page.map((row) => `${this.#text(row, layout)}\n`).join(""));
+    await this.#write(page.map((row) => `${this.#text(row, layout)}\n`).join(""));
     this.#mark(page.map((row) => row.id));
+  }
+
+  async #write(text: string): Promise<void> {
+    try {
+      await this.#io.write(text);
+    } catch (error) {
+      if (!(error instanceof DaemonError)) throw error;
+      const next = "What was not written does not count as read. Make room, or write it elsewhere.";
+      throw new DaemonError(error.code, error.message, next, error);
+    }
   }
 
   #mark(rowIds: readonly number[]): void {

@@ -150,8 +150,14 @@ class Service {
     });
   }
 
-  #afterStart(daemon: Daemon, warnings: readonly string[]): void {
-    const { address, log: target } = this.#config;
+  #afterStart(daemon: Daemon, warnings: string[]): void {
+    const { address } = this.#config;
+    // What it became: without a syslog it is not what the configuration says.
+    const target = this.#log?.target ?? this.#config.log;
+    if (isDetached() && (target === "stdout" || target === "stderr")) {
+      const why = this.#config.log === "syslog" ? "there is no syslog here" : "it goes to stdout";
+      warnings.push(`nobody will read the log: ${why}; name a file with --log FILE`);
+    }
     for (const warning of warnings) {
       this.#log?.warn(warning);
       if (!isDetached()) this.#io.say(`${this.#io.program}: warning: ${warning}`);
@@ -166,7 +172,7 @@ class Service {
     const { kind: socket, why } = daemon.socketChoice;
     this.#log?.warn(READY_MESSAGE, { version: VERSION, address, port: daemon.port, socket });
     this.#log?.info("this is how datagrams travel", { socket, why });
-    if (!isDetached() && target !== "stdout") {
+    if (!isDetached() && target !== "stdout" && target !== "stderr") {
       this.#io.say(`${this.#io.program}: port ${daemon.port} is open; the log goes to ${target}`);
     }
     reportReady(warnings);

@@ -16,7 +16,7 @@ import { timeText } from "../../shared/store/text-time.js";
 import { usageError } from "./argv.js";
 import { type Arguments, defineCommand } from "./command.js";
 import { DB_OPTION, withDatabase } from "./database.js";
-import type { Io } from "./io.js";
+import { type Io, OutputClosed } from "./io.js";
 import { COMPACT, type Layout, objectText, PRETTY, stringText } from "./json-text.js";
 import { argumentPayload, filePayload, lineGroups, readWhole } from "./payload-source.js";
 import { quoted } from "./printable.js";
@@ -112,7 +112,9 @@ async function run({ options, positionals }: Arguments<typeof OPTIONS>, io: Io):
   const message = kind === undefined ? draft(bytes, id) : plainDraft(bytes, id, kind);
   return await withDatabase(options.db, io, async (db, path) => {
     const [rowId] = new Outbox(path, db).enqueue(to, terms, [message]);
-    if (!options.quiet) await io.write(`${queuedText(to, message, rowId, PRETTY)}\n`);
+    if (!options.quiet) {
+      await tell(io, `${queuedText(to, message, rowId, PRETTY)}\n`, `row ${rowId} is queued`);
+    }
     return EXIT.done;
   });
 }
@@ -148,7 +150,7 @@ async function sendLines(
       queued += rowIds.length;
       if (!quiet) {
         const texts = rowIds.map((id, i) => `${queuedText(to, drafts[i], id, COMPACT)}\n`);
-        await io.write(texts.join(""));
+        await tell(io, texts.join(""), `messages queued so far: ${queued}`);
       }
     }
     progress.add(bytesRead, drafts.length);
@@ -176,6 +178,23 @@ function afterSome(queued: number, fault: unknown, where: string): unknown {
   if (!(fault instanceof DaemonError)) return fault;
   const message = `${where}${fault.message} (messages queued so far: ${queued})`;
   return new DaemonError(fault.code, message, fault.next, fault);
+}
+
+/** Prints what is queued already: that nobody can read it must not look like a failure to send. */
+async function tell(io: Io, text: string, queued: string): Promise<void> {
+  try {
+    await io.write(text);
+  } catch (error) {
+    const isKnown = error instanceof DaemonError || error instanceof OutputClosed;
+    if (!isKnown) throw error;
+    const why = error instanceof DaemonError ? error.message : "nobody reads the output";
+    throw new DaemonError(
+      "ERR_OUTPUT",
+      `${queued}; ${why}`,
+      "Do not send that again. With --quiet nothing is printed.",
+      error,
+    );
+  }
 }
 
 const isBlank = (bytes: Uint8Array): boolean =>

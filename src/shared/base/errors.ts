@@ -38,6 +38,7 @@ export type DaemonErrorCode =
   | "ERR_NATIVE_MODULE"
   | "ERR_NODE_VERSION"
   | "ERR_WORKER"
+  | "ERR_NOT_YET"
   | "ERR_TIMEOUT"
   | "ERR_CANCELLED";
 
@@ -65,6 +66,7 @@ const EXIT_OF: Readonly<Record<DaemonErrorCode, ExitCode>> = {
   ERR_NATIVE_MODULE: EXIT.failed,
   ERR_NODE_VERSION: EXIT.failed,
   ERR_WORKER: EXIT.failed,
+  ERR_NOT_YET: EXIT.tryLater,
   ERR_TIMEOUT: EXIT.tryLater,
   ERR_CANCELLED: EXIT.interrupted,
 };
