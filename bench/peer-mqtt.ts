@@ -7,6 +7,8 @@ import { LOOPBACK } from "./hosts.js";
 import { deferred, type PeerClient, type PeerPlace, peerPackage } from "./peer-client.js";
 
 interface MqttClient extends NodeJS.EventEmitter {
+  /** It is we who end. */
+  readonly disconnecting: boolean;
   subscribeAsync(topic: string, options: { readonly qos: 1 | 2 }): Promise<unknown>;
   publish(
     topic: string,
@@ -32,6 +34,11 @@ async function open(
     ca: readFileSync(certificate),
   });
   await once(client, "connect");
+  // Without this the end would wait for ever for what nobody sends any more.
+  client.on("close", () => {
+    if (!client.disconnecting)
+      throw new Error(`the broker closed the connection of the ${clientId}`);
+  });
   return client;
 }
 

@@ -63,7 +63,8 @@ export const systems = (): readonly System[] => [
     name: `mosquitto, QoS ${qos}`,
     promise: "in the broker's memory, written to a file at its end",
     found: found(["mosquitto", "openssl"], ["mqtt"]),
-    measure: (folder: string, seconds: number) => mosquitto(folder, seconds, qos),
+    measure: (folder: string, seconds: number) =>
+      mosquitto(folder, qos === 2 ? Math.min(seconds, QOS_2_SECONDS_MAX) : seconds, qos),
   })),
   {
     name: "udx-native + secret-stream",
@@ -75,6 +76,12 @@ export const systems = (): readonly System[] => [
     },
   },
 ];
+
+/**
+ * By QoS 2 its consumer falls behind, and mosquitto 2.0 gives packet ids a second time to what waits
+ * beyond 65,535 messages, and closes the connection: it gets fewer, and the same clock. Source: its log.
+ */
+const QOS_2_SECONDS_MAX = 5;
 
 const NO_PLACE: PeerPlace = {
   port: 0,
