@@ -20,8 +20,10 @@ export interface DetachOptions {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** How long the daemon may take until it is ready, ms. */
+  /** How long the daemon may take until it is ready, or says that it is busy, ms. */
   readonly deadlineMs?: number;
+  /** Called with what it is busy with, each time it says so. */
+  readonly onBusy?: (sentence: string) => void;
 }
 
 export interface Started {
@@ -52,7 +54,7 @@ export async function startDetached(options: DetachOptions): Promise<Started> {
     stdio: ["ignore", "ignore", "ignore", "pipe"],
   });
   try {
-    return await readiness(child, options.deadlineMs ?? READY_DEADLINE_MS);
+    return await readiness(child, options);
   } catch (error) {
     child.kill("SIGTERM");
     throw error;
@@ -69,6 +71,17 @@ export const isDetached = (): boolean => pipeFd() !== undefined;
 export function reportReady(warnings: readonly string[] = []): void {
   const lines = warnings.map((warning) => JSON.stringify({ warning }));
   answer([...lines, READY_LINE]);
+}
+
+/** Says to whoever started us that this takes its time, but goes on. Nothing when nobody waits. */
+export function reportBusy(sentence: string): void {
+  const pipe = pipeFd();
+  if (pipe === undefined) return;
+  try {
+    writeSync(pipe, `${JSON.stringify({ busy: sentence })}\n`);
+  } catch {
+    // The starter is gone; the daemon goes on without it.
+  }
 }
 
 /**
@@ -105,13 +118,16 @@ export function withoutSecret(line: readonly string[]): {
 const nodeSwitches = (): readonly string[] =>
   process.allowedNodeEnvironmentFlags.has("--disable-sigusr1") ? ["--disable-sigusr1"] : [];
 
-function readiness(child: ChildProcess, deadlineMs: number): Promise<Started> {
+function readiness(child: ChildProcess, options: DetachOptions): Promise<Started> {
+  const { deadlineMs = READY_DEADLINE_MS, onBusy } = options;
   const pipe = child.stdio[READY_FD] as Readable;
   const warnings: string[] = [];
   let text = "";
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(tooLate(deadlineMs)), deadlineMs);
+    let isSettled = false;
     const settle = (act: () => void): void => {
+      isSettled = true;
       clearTimeout(timer);
       act();
     };
@@ -125,7 +141,10 @@ function readiness(child: ChildProcess, deadlineMs: number): Promise<Started> {
       for (const line of lines) {
         const said = readLine(line);
         if (said.kind === "warning") warnings.push(said.warning);
-        else if (said.kind === "error") fail(daemonError(said.error));
+        else if (said.kind === "busy") {
+          if (!isSettled) timer.refresh();
+          onBusy?.(said.busy);
+        } else if (said.kind === "error") fail(daemonError(said.error));
         else settle(() => resolve({ pid: child.pid ?? 0, warnings }));
       }
     });
@@ -145,12 +164,18 @@ function readiness(child: ChildProcess, deadlineMs: number): Promise<Started> {
 type Said =
   | { readonly kind: "ready" }
   | { readonly kind: "warning"; readonly warning: string }
+  | { readonly kind: "busy"; readonly busy: string }
   | { readonly kind: "error"; readonly error: ErrorData };
 
 /** The child is our own program, so a line of another shape is a fault of ours. */
 function readLine(line: string): Said {
   if (line === READY_LINE) return { kind: "ready" };
-  const said = JSON.parse(line) as { readonly warning?: string; readonly error?: ErrorData };
+  const said = JSON.parse(line) as {
+    readonly warning?: string;
+    readonly busy?: string;
+    readonly error?: ErrorData;
+  };
+  if (said.busy !== undefined) return { kind: "busy", busy: said.busy };
   if (said.error !== undefined) return { kind: "error", error: said.error };
   return { kind: "warning", warning: String(said.warning) };
 }

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { loadPlaces } from "../../src/main/config.js";
-import { isDetached, reportFailure, reportReady } from "../../src/main/detach.js";
+import { isDetached, reportBusy, reportFailure, reportReady } from "../../src/main/detach.js";
 import { holdInstanceLock } from "../../src/main/instance.js";
 import { createLog } from "../../src/main/log.js";
 import { dropPrivileges } from "../../src/main/privileges.js";
@@ -63,7 +63,7 @@ const ROLES: Readonly<Record<string, (...words: string[]) => void>> = {
     const flags = file === "securedgram-test" ? {} : { config: file };
     say(loadPlaces({ flags, env: { XDG_CONFIG_HOME: cwd }, cwd }).db);
   },
-  detached(how) {
+  detached(how, count) {
     say(String(isDetached()));
     if (how === "ready") {
       reportReady(["mind the gap"]);
@@ -77,6 +77,14 @@ const ROLES: Readonly<Record<string, (...words: string[]) => void>> = {
       const limits = readFileSync("/proc/self/limits", "latin1");
       const core = /Max core file size\s+(\S+)/.exec(limits)?.[1];
       reportReady([`${bytes.length} ${/[0-9a-f]{64}/i.test(argv)} ${core}`]);
+    } else if (how === "busy") {
+      let left = Number(count);
+      const timer = setInterval(() => {
+        if (left-- > 0) return reportBusy("opening");
+        clearInterval(timer);
+        if (Number(count) > 10) reportReady();
+        stay();
+      }, 250);
     } else if (how === "hang") {
       stay();
     } else {

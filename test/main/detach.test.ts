@@ -59,6 +59,21 @@ test("a daemon that is not ready in time is ended", async () => {
   await until(() => !isRunning("unique-word-2718"), "the end of the daemon");
 });
 
+test("a daemon that says it is busy is waited for, and one that says it no more is ended", async (t) => {
+  const said: string[] = [];
+  const onBusy = (sentence: string) => said.push(sentence);
+  const deadlineMs = 4_000;
+  const silent = startDetached({ ...options("busy", ["2", "unique-word-3141"]), deadlineMs });
+  const ended = assert.rejects(silent, refusal("ERR_TIMEOUT", /not ready in 4 s/));
+  const before = performance.now();
+  await start(t, { ...options("busy", ["20"]), deadlineMs, onBusy });
+
+  assert.ok(performance.now() - before > deadlineMs);
+  assert.deepEqual(said, Array(20).fill("opening"));
+  await ended;
+  await until(() => !isRunning("unique-word-3141"), "the end of the daemon");
+});
+
 test("the secret is not on the daemon's command line, and no core will have it", async (t) => {
   // Without a limit of ours there would be a core: raised where that is allowed, and lowered again.
   const limit = (core: string) =>

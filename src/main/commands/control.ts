@@ -45,6 +45,7 @@ async function start(options: ConfigInput["flags"], io: Io): Promise<ExitCode> {
     argv: ["run", ...wordsOf(options)],
     env: io.environment,
     cwd: io.directory,
+    onBusy: (sentence) => io.say(`${io.program}: ${sentence}`),
   });
   for (const warning of warnings) io.say(`${io.program}: warning: ${warning}`);
   io.say(`${io.program}: started, process ${pid}`);

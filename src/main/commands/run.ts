@@ -15,7 +15,7 @@ import {
 } from "../config.js";
 import { Daemon } from "../daemon.js";
 import { daemonSettings } from "../daemon-settings.js";
-import { isDetached, reportFailure, reportReady } from "../detach.js";
+import { isDetached, reportBusy, reportFailure, reportReady } from "../detach.js";
 import { holdInstanceLock, type InstanceLock, lockHolder } from "../instance.js";
 import { createLog, type Log } from "../log.js";
 import { type PidFile, writePidFile } from "../pid-file.js";
@@ -34,6 +34,9 @@ import { joined } from "./program.js";
 const FATAL_DEADLINE_MS = 500;
 /** A crash leaves stamps reserved for this long at most; more means that the clock went back, ms. */
 const DEAF_MS_MAX = 5_000;
+/** How often whoever waits for us hears that the start takes its time, ms. */
+const BUSY_EVERY_MS = 10_000;
+const OPENING = "the database is being opened; one of an older daemon is brought up to date first";
 /** Signals that ask for a clean stop. */
 const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGQUIT"] as const;
 
@@ -93,10 +96,14 @@ class Service {
     this.#listen();
     const daemon = this.#build(warnings);
     this.#daemon = daemon;
-    const opened = await daemon.start().catch((error: unknown) => {
-      this.#pidFile?.remove();
-      throw error;
-    });
+    const busy = setInterval(() => reportBusy(OPENING), BUSY_EVERY_MS);
+    const opened = await daemon
+      .start()
+      .catch((error: unknown) => {
+        this.#pidFile?.remove();
+        throw error;
+      })
+      .finally(() => clearInterval(busy));
     wipeReadKeys(this.#config);
     this.#afterStart(daemon, warnings);
     const deafUntilMs = (suspectUntil(opened.sealed, Date.now() * NS_PER_MS) ?? 0) / NS_PER_MS;
