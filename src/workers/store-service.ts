@@ -13,6 +13,7 @@ import type {
 import { Reporter } from "../shared/runtime/reporter.js";
 import { nap, writeTransaction } from "../shared/store/busy.js";
 import type { Connection } from "../shared/store/driver.js";
+import { restartLog, WAL_BYTES_KEPT } from "../shared/store/log-length.js";
 import { openDatabaseFile } from "../shared/store/open.js";
 import { SCHEMA_VERSION } from "../shared/store/schema.js";
 import { storeError, writeFailure } from "../shared/store/sqlite-error.js";
@@ -49,6 +50,9 @@ const TEND_MS = 1_000;
 const TEND_SOON_MS = 20;
 /** Unless the options say otherwise. */
 const FILE_CHECK_MS = 60_000;
+/** Longest wait for whoever reads or writes while the log is to begin anew, and between two tries, ms. */
+const LOG_DEADLINE_MS = 100;
+const LOG_PAUSE_MS_MAX = 60_000;
 /** A log of this length means that a reader keeps it from being reset, bytes. */
 const WAL_BYTES_ALARM = 256 * 1_024 * 1_024;
 
@@ -84,6 +88,8 @@ export class StoreService {
   #soon: NodeJS.Immediate | undefined;
   #fileCheckedAt = 0;
   #walAlarmed = false;
+  #logPauseMs = 0;
+  #logTriedAt = 0;
 
   constructor(post: Post) {
     this.#post = post;
@@ -387,12 +393,22 @@ export class StoreService {
       more = open.outbox.tend();
       more = open.retention.step(0) || more;
       more = open.sessions.tend() || more;
+      this.#boundLog(open);
       this.#checkFile(open);
     } catch (thrown) {
       if (writeFailure(thrown) === "broken") return this.#break(thrown);
     }
     this.#reporter.flush();
     this.#tendLater(more ? TEND_SOON_MS : TEND_MS);
+  }
+
+  /** A reader may be in the way for hours: the pauses between two tries grow. */
+  #boundLog({ db, files }: Open): void {
+    const now = performance.now();
+    if (now - this.#logTriedAt < this.#logPauseMs || files.logBytes <= WAL_BYTES_KEPT) return;
+    this.#logTriedAt = now;
+    const done = restartLog(db, LOG_DEADLINE_MS);
+    this.#logPauseMs = done ? 0 : Math.min(LOG_PAUSE_MS_MAX, 2 * this.#logPauseMs + TEND_MS);
   }
 
   /** The paths must still name the files that are open, or messages go where nobody looks. */

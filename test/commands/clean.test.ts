@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { Purge, vacuum } from "../../src/main/client/purge.js";
@@ -6,6 +7,7 @@ import { parseArguments } from "../../src/main/commands/arguments.js";
 import { cleanCommand } from "../../src/main/commands/clean.js";
 import type { Io } from "../../src/main/commands/io.js";
 import { type Connection, connect } from "../../src/shared/store/driver.js";
+import { WAL_BYTES_KEPT } from "../../src/shared/store/log-length.js";
 import { openDatabase } from "../../src/shared/store/open.js";
 import { database, folder, insertInbound, run } from "./programs.js";
 
@@ -201,6 +203,30 @@ describe("sg-clean beside a daemon", () => {
     assert.equal(await deleting, 7_000);
     assert.deepEqual([...seen], [5_000, 3_000, 1_000]);
     assert.equal(db.prepare("SELECT count(*) FROM tombstones").pluck().get(), 7_000);
+  });
+
+  test("a long log is begun anew on the way, and cut: no daemon need be there for that", async (t) => {
+    const directory = folder(t);
+    const db = database(t, directory);
+    db.pragma("wal_autocheckpoint = 0");
+    db.transaction(() => {
+      for (let number = 1; number <= 5_000; number++) {
+        insertInbound(db, { number, readCount: 1, updatedAt: OLD });
+      }
+    })();
+    const path = join(directory, "securedgram.db");
+    const walBytes = (): number => statSync(`${path}-wal`).size;
+    const fill = db.prepare(
+      "INSERT INTO outbound_messages(dst_addr, dst_port, payload) VALUES ('h', 1, zeroblob(8388608))",
+    );
+    while (walBytes() <= WAL_BYTES_KEPT) fill.run();
+    const client = openDatabase(path, { role: "client", create: false });
+    t.after(() => client.close());
+    const rule = { cutoff: "2026-02-01", state: undefined, includeUnread: false };
+
+    assert.equal(await new Purge(client, "inbound", rule).delete(), 5_000);
+
+    assert.ok(walBytes() <= WAL_BYTES_KEPT, `${walBytes()} bytes`);
   });
 
   test("a busy database costs the VACUUM, not the cleaning", async (t) => {

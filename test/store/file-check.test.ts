@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { STORED } from "../../src/shared/runtime/inbound-batch.js";
 import { connect } from "../../src/shared/store/driver.js";
+import { openDatabase } from "../../src/shared/store/open.js";
 import { idOf, outcomesOf } from "./fixture.js";
 import { outside, RunningStore } from "./running-store.js";
 
@@ -169,6 +170,30 @@ test("without such a reader the log stays small under load", async (t) => {
 
   const { size } = statSync(`${store.path}-wal`);
   assert.ok(size < 16 * WAL_BYTES_ALARM, `${size} bytes`);
+});
+
+test("a log that another program fills beside an idle store is begun anew, and cut", async (t) => {
+  const store = new RunningStore(t);
+  await store.opened();
+  const walBytes = (): number => statSync(`${store.path}-wal`).size;
+  // As our clients do: they leave checkpoints to the daemon.
+  const client = openDatabase(store.path, { role: "client", create: false });
+  t.after(() => client.close());
+  const insert = client.prepare(
+    `INSERT INTO outbound_messages(dst_addr, dst_port, payload) VALUES ('192.0.2.1', 1, ?)`,
+  );
+  const payload = Buffer.alloc(8 * MIB, 0x20);
+
+  while (walBytes() <= WAL_BYTES_KEPT) insert.run(payload);
+  const end = performance.now() + 10 * TEND_MS;
+  while (walBytes() > WAL_BYTES_KEPT) {
+    assert.ok(performance.now() < end, `${walBytes()} bytes`);
+    await delay(50);
+    // Whoever writes first in a new log cuts it.
+    insert.run(Buffer.from("{}"));
+  }
+
+  assert.deepEqual(store.results, []);
 });
 
 /** The path that a refusal names. */

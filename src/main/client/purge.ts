@@ -1,16 +1,21 @@
 // Deletes old rows in pieces, so that the daemon gets the write lock between them. Which ids were
-// seen survives in tombstones: a trigger of the schema writes them, whoever deletes.
+// seen survives in tombstones: a trigger of the schema writes them, whoever deletes. The log stays short
+// also where no daemon runs that would see to it.
 
+import { statSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Direction } from "../../client/message-pages.js";
 import { whenFree, writeTransaction } from "../../shared/store/busy.js";
 import type { Connection } from "../../shared/store/driver.js";
+import { restartLog, WAL_BYTES_KEPT } from "../../shared/store/log-length.js";
 
 const LOCK_DEADLINE_MS = 5_000;
 /** Rows of one transaction at most: about 50 ms of the write lock. */
 const DELETE_ROWS_MAX = 2_000;
 /** Leaves the lock free between two transactions, ms; the daemon naps for 0.2. */
 const PAUSE_MS = 2;
+/** Longest wait for readers and writers while the log is to begin anew, ms. */
+const LOG_DEADLINE_MS = 20;
 /** Pages of one step of an incremental vacuum. */
 const VACUUM_PAGES = 1_000;
 const AUTO_VACUUM_INCREMENTAL = 2;
@@ -90,8 +95,13 @@ export class Purge {
       if (ids.length > 0) writeTransaction(this.#db, chunk, { deadlineMs: LOCK_DEADLINE_MS });
       if (ids.length < DELETE_ROWS_MAX) return deleted;
       after = ids[ids.length - 1];
+      if (this.#logBytes > WAL_BYTES_KEPT) restartLog(this.#db, LOG_DEADLINE_MS);
       await delay(PAUSE_MS);
     }
+  }
+
+  get #logBytes(): number {
+    return statSync(`${this.#db.name}-wal`, { throwIfNoEntry: false })?.size ?? 0;
   }
 }
 

@@ -19,6 +19,7 @@ import {
   syncFolderOf,
   unusable,
 } from "./file-guard.js";
+import { WAL_BYTES_KEPT } from "./log-length.js";
 import {
   createSchema,
   type DigestOf,
@@ -35,8 +36,6 @@ const OPEN_DEADLINE_MS = 10_000;
 const PAGE_BYTES = 8_192;
 /** The daemon checkpoints at this many pages; larger ones only stall longer. Source: store.md. */
 const CHECKPOINT_PAGES = 1_000;
-/** What a WAL is cut back to once a checkpoint finds no reader in the way. */
-const WAL_BYTES_KEPT = 64 * 1_024 * 1_024;
 /** PRAGMA synchronous, as numbers. */
 const SYNCHRONOUS = { NORMAL: 1, FULL: 2 } as const;
 
