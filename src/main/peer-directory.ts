@@ -5,7 +5,7 @@ import { DaemonError } from "../shared/base/errors.js";
 import { canonicalAddress } from "../shared/protocol/address.js";
 import type { HandshakePlace } from "../shared/protocol/session/handshakes.js";
 import type { LayerPeer } from "../shared/protocol/session/peer-surroundings.js";
-import { type PeerEntry, PeerTable } from "../shared/protocol/session/peer-table.js";
+import { NO_PEER_ID, type PeerEntry, PeerTable } from "../shared/protocol/session/peer-table.js";
 import { SESSION_PEERS_MAX } from "../shared/protocol/session/session-layer.js";
 import type { PeerKeys } from "../shared/runtime/messages.js";
 import { keysOf, type PeerMemory } from "./peer-memory.js";
@@ -120,10 +120,12 @@ export class PeerDirectory {
     return this.#confirmed.has(this.keyOf(peer));
   }
 
-  /** It is durable that only sessions are spoken with the peer. */
-  confirm(peer: number): void {
-    this.#confirmed.add(this.keyOf(peer));
-    this.#rebuild();
+  /** It is durable that only sessions are spoken with the peer; true when rows move by that. */
+  confirm(peer: number): boolean {
+    const key = this.keyOf(peer);
+    this.#confirmed.add(key);
+    const entry = this.#table.ofKey(key);
+    return entry !== NO_PEER_ID && this.#table.confirmed(entry);
   }
 
   /** True while classic is spoken with the peer, until there was a session. */

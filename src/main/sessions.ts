@@ -379,9 +379,8 @@ export class Sessions {
     if (peer === undefined) return;
     if (failure === undefined) {
       if (!this.#directory.isConfigured(peer)) return;
-      this.#directory.confirm(peer);
       this.layer.setTentative(peer, false);
-      this.#divert();
+      if (this.#directory.confirm(peer)) this.#divert();
     } else {
       this.#deliveries.pause(failure);
       this.#confirmAgain.push(peer);

@@ -358,12 +358,15 @@ export class SessionHost implements SimProcess, DeliverySink {
   }
 
   #announceLimits(): void {
-    this.layer.peers.forEach(({ rowsMax }, peer) => {
-      if (rowsMax === this.#limits[peer]) return;
+    const { layer } = this;
+    for (let peer = layer.pollLimit(); peer !== undefined; peer = layer.pollLimit()) {
+      const rowsMax = layer.peers[peer]?.rowsMax ?? 0;
+      if (rowsMax === this.#limits[peer]) continue;
       this.#limits[peer] = rowsMax;
       const address = addressOf((this.#options.peers[peer] as SimPeer).identity);
       this.#birth.outputs.job({ kind: "limit", address, port: PORT_OF_HOSTS, rowsMax });
-    });
+    }
+    this.#oracle.limits(this.#limits);
   }
 
   #write(): void {

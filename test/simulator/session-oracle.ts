@@ -71,6 +71,13 @@ export class SessionOracle {
     return undefined;
   }
 
+  /** Rows that may be out, by peer, as the store was told. */
+  limits(told: readonly number[]): void {
+    const index = this.#layer.peers.findIndex(({ rowsMax }, peer) => rowsMax !== told[peer]);
+    if (index < 0) return;
+    throw new Violation("limit", `host ${this.#birth.host} did not tell the rows of peer ${index}`);
+  }
+
   // --- Packets --------------------------------------------------------------------------------------
 
   /** The worker sealed a packet. */

@@ -63,6 +63,8 @@ export class PeerTurns {
   readonly confirmed: PeerMarks;
   readonly lost: PeerMarks;
   readonly unanswered: PeerMarks;
+  /** More or fewer rows may be out; marked at each turn to write, which everything ends in. */
+  readonly limits: PeerMarks;
 
   constructor(peersMax: number) {
     this.writing = new PeerMarks(peersMax);
@@ -74,6 +76,7 @@ export class PeerTurns {
     this.confirmed = new PeerMarks(peersMax);
     this.lost = new PeerMarks(peersMax);
     this.unanswered = new PeerMarks(peersMax);
+    this.limits = new PeerMarks(peersMax);
   }
 
   /** Something came for the peer: any of these may follow from it. */

@@ -163,10 +163,8 @@ export class SessionLayer {
   ): DropReason | "classic" | undefined {
     if (datagram.length < PACKET_BYTES_MIN) return "classic";
     const session = this.#sessions.get(sessionIdAt(datagram, 0));
-    if (session !== undefined) {
-      const peer = this.#peerOf(session.peer);
-      return peer.handlePacket(now, session, datagram, address, port, packets);
-    }
+    const owner = session && this.#peerOf(session.peer);
+    if (owner) return owner.handlePacket(now, session, datagram, address, port, packets);
     const index = this.#hints.peerOf(now, datagram, address, port);
     if (index === -1) return "classic";
     if (index < 0) return "hint_budget";
@@ -200,15 +198,17 @@ export class SessionLayer {
 
   /** Writes the next packet of whoever's turn it is; false when nobody has one. */
   pollSeal(now: Nanoseconds, wallNs: number, sink: PacketSink): boolean {
-    for (let index = this.#turns.writing.first; index >= 0; index = this.#turns.writing.first) {
+    const { writing, reading, limits } = this.#turns;
+    for (let index = writing.first; index >= 0; index = writing.first) {
       const peer = this.#peerOf(index);
       const written = peer.pollSeal(now, wallNs, sink);
-      this.#turns.reading.mark(index);
+      reading.mark(index);
+      limits.mark(index);
       if (written === PACKET_WRITTEN.yes) {
-        this.#turns.writing.rotate();
+        writing.rotate();
         return true;
       }
-      this.#turns.writing.take();
+      writing.take();
       if (written === PACKET_WRITTEN.starved) this.#starved.push(index);
       else this.#deadlines.set(index, peer.deadline(now));
     }
@@ -276,7 +276,7 @@ export class SessionLayer {
     this.#touch(peer);
   }
 
-  /** Where a peer may be: addresses of the configuration, and what its names resolved to. */
+  /** Where a peer may be: as configured, and what its names resolved to. */
   handlePlaces(now: Nanoseconds, peer: number, places: readonly HandshakePlace[]): void {
     this.#peerOf(peer).handlePlaces(now, places);
     this.#touch(peer);
@@ -297,11 +297,6 @@ export class SessionLayer {
   handleClassicMail(now: Nanoseconds, peer: number): void {
     this.#peerOf(peer).announcements.handleClassicMail(now);
     this.#touch(peer);
-  }
-
-  /** A peer whose handshakes go unanswered: its names may stand for other addresses by now. */
-  pollUnanswered(): number | undefined {
-    return this.#turns.unanswered.poll();
   }
 
   // --- The store --------------------------------------------------------------------------------
@@ -347,27 +342,31 @@ export class SessionLayer {
 
   /** The store takes the settlements that are queued; and, later: they are committed. */
   handleTaken(): void {
-    for (let index = this.#turns.final.take(); index >= 0; index = this.#turns.final.take()) {
-      if (this.#peerOf(index).sender.handleTaken()) this.#turns.committing.mark(index);
+    const { final, committing } = this.#turns;
+    for (let index = final.take(); index >= 0; index = final.take()) {
+      if (this.#peerOf(index).sender.handleTaken()) committing.mark(index);
     }
   }
   handleCommitted(now: Nanoseconds): void {
-    for (
-      let index = this.#turns.committing.take();
-      index >= 0;
-      index = this.#turns.committing.take()
-    ) {
+    const { committing } = this.#turns;
+    for (let index = committing.take(); index >= 0; index = committing.take()) {
       this.#peerOf(index).sender.handleCommitted(now);
       this.#stir(index);
     }
   }
 
-  /** A peer with which a session was confirmed; and one that lost its last one, maybe for a moment. */
+  /** A peer with a session that is confirmed; without one now; that does not answer; of new `rowsMax`. */
   pollConfirmed(): number | undefined {
     return this.#turns.confirmed.poll();
   }
   pollLost(): number | undefined {
     return this.#turns.lost.poll();
+  }
+  pollUnanswered(): number | undefined {
+    return this.#turns.unanswered.poll();
+  }
+  pollLimit(): number | undefined {
+    return this.#turns.limits.poll();
   }
 
   // --- Time -------------------------------------------------------------------------------------
