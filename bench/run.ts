@@ -39,6 +39,7 @@ const SUITES: readonly Entry[] = [
   { name: "sockets", load: async () => (await import("./whole.js")).sockets },
   { name: "scaling", load: async () => (await import("./scaling.bench.js")).suite },
   { name: "fanout", load: async () => (await import("./whole.js")).fanout },
+  { name: "crowd", load: async () => (await import("./crowd.bench.js")).suite },
   { name: "addresses", load: async () => (await import("./whole.js")).addresses },
   {
     name: "database",
@@ -50,6 +51,11 @@ const SUITES: readonly Entry[] = [
   {
     name: "peers",
     load: async () => (await import("./peers.bench.js")).suite,
+    onDemand: true,
+  },
+  {
+    name: "soak",
+    load: async () => (await import("./soak.bench.js")).suite,
     onDemand: true,
   },
   { name: "idle", load: async () => (await import("./idle.bench.js")).suite },
