@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { STORED } from "../../src/shared/runtime/inbound-batch.js";
+import { writeTransaction } from "../../src/shared/store/busy.js";
 import { connect } from "../../src/shared/store/driver.js";
 import { openDatabase } from "../../src/shared/store/open.js";
 import { idOf, outcomesOf } from "./fixture.js";
@@ -182,15 +183,18 @@ test("a log that another program fills beside an idle store is begun anew, and c
   const insert = client.prepare(
     `INSERT INTO outbound_messages(dst_addr, dst_port, payload) VALUES ('192.0.2.1', 1, ?)`,
   );
+  const write = (payload: Buffer): void => {
+    writeTransaction(client, () => insert.run(payload), { deadlineMs: 10 * TEND_MS });
+  };
   const payload = Buffer.alloc(8 * MIB, 0x20);
 
-  while (walBytes() <= WAL_BYTES_KEPT) insert.run(payload);
+  while (walBytes() <= WAL_BYTES_KEPT) write(payload);
   const end = performance.now() + 10 * TEND_MS;
   while (walBytes() > WAL_BYTES_KEPT) {
     assert.ok(performance.now() < end, `${walBytes()} bytes`);
     await delay(50);
     // Whoever writes first in a new log cuts it.
-    insert.run(Buffer.from("{}"));
+    write(Buffer.from("{}"));
   }
 
   assert.deepEqual(store.results, []);
