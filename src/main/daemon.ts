@@ -62,8 +62,10 @@ export interface DaemonOptions {
 const DRAIN_LOOK_MS = 5;
 /** After this long with nothing moving, a stop leaves what is in flight to the next start, ms. */
 const DRAIN_STILL_MS = 500;
-/** The last receipts, and then words of farewell, may take so long, ms. */
-const FAREWELL_MS_MAX = 250;
+/** The last receipts may take so long, ms: a path may hold them up. */
+const RECEIPTS_MS_MAX = 250;
+/** And then words of farewell, which only a host without a core holds up. */
+const FAREWELL_MS_MAX = 1_000;
 /** Wait between two looks at the counters, ns. */
 const COUNT_EVERY_NS = NS_PER_SECOND;
 /** Wait between two checks of what the daemon rests on, ns. */
@@ -292,7 +294,7 @@ export class Daemon {
     const sessions = this.#sessions?.sessions;
     if (sessions === undefined) return;
     const isSaid = (): boolean => !sessions.answering && (this.#pool?.busy ?? 0) === 0;
-    await lookUntil(Math.min(endMs, Date.now() + FAREWELL_MS_MAX), isSaid);
+    await lookUntil(Math.min(endMs, Date.now() + RECEIPTS_MS_MAX), isSaid);
     sessions.stop();
     await lookUntil(Date.now() + FAREWELL_MS_MAX, isSaid);
   }
