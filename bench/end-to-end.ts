@@ -8,7 +8,6 @@ import { type Host, LOOPBACK, withHosts } from "./hosts.js";
 import { type Placement, place } from "./placement.js";
 import { datagramsSent, spentByName, statusField, type ThreadTimes, threadTimes } from "./proc.js";
 import type { Produced, ProducerOptions } from "./producer.js";
-import { fillBefore } from "./rows-before.js";
 import type { Protocol } from "./suite.js";
 import { type Delivery, verifyDelivery } from "./verify.js";
 
@@ -34,8 +33,8 @@ export interface Load {
   readonly addresses?: number;
   /** More flags of both daemons. */
   readonly flags?: readonly string[];
-  /** Rows that lie in the tables of both sides before the daemons start; default 0. */
-  readonly rowsBefore?: number;
+  /** Called with the path of each database before its daemon starts. */
+  readonly prepare?: (database: string) => void;
   /** Goes on beside the load, from before its first row on; awaited when the last is acknowledged. */
   readonly beside?: (receiver: Host) => Promise<void>;
   /** The producer's last row says how many came before it. */
@@ -81,7 +80,7 @@ export async function measureLoad(folder: string, load: Load): Promise<Measured>
       protocol: load.protocol,
       flags: load.flags ?? [],
       switches: load.samplesHeaps === true ? [HEAP_SWITCH] : [],
-      ...(load.rowsBefore && { prepare: (path) => fillBefore(path, load.rowsBefore ?? 0) }),
+      ...(load.prepare !== undefined && { prepare: load.prepare }),
     },
   );
   const { produced } = measured;
@@ -177,7 +176,7 @@ async function produce(hosts: readonly Host[], load: Load) {
 }
 
 /** Threads without a name of ours are V8's helpers (garbage, compiler) and libuv's pool. */
-const threadLabel = (process: string, thread: string): string => {
+export const threadLabel = (process: string, thread: string): string => {
   if (process === "producer") return "all threads";
   return ["main", "crypto", "db"].includes(thread) ? thread : "V8 and libuv";
 };

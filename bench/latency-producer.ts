@@ -6,10 +6,10 @@ import { ringDoorbell } from "../src/client/doorbell.js";
 import { nap, writeTransaction } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";
-import { WORKED } from "../src/shared/store/schema.js";
 import { optionsOf, tell } from "./child.js";
 import { textMessage } from "./payload.js";
 import type { ProducerKind } from "./producer.js";
+import { oldestWaiting } from "./waiting.js";
 
 export interface LatencyOptions {
   readonly database: string;
@@ -49,7 +49,7 @@ class LatencyProducer {
   readonly #insert: Statement;
   readonly #version: Statement;
   readonly #acknowledged: Statement;
-  readonly #oldest: Statement;
+  readonly #oldest: ReturnType<typeof oldestWaiting>;
   readonly #waiting = new Map<number, number>();
   #versionSeen: unknown;
   readonly insertedMs: number[] = [];
@@ -69,14 +69,7 @@ class LatencyProducer {
         "SELECT id FROM outbound_messages WHERE id >= ? AND id <= ? AND state = 'acknowledged'",
       )
       .pluck();
-    this.#oldest = this.#db
-      .prepare(
-        `SELECT id FROM outbound_messages INDEXED BY outbound_work
-         WHERE dst_addr = ? AND dst_port = ? AND priority = 1
-           AND ${WORKED} AND not_before IS NULL
-         ORDER BY id LIMIT 1`,
-      )
-      .pluck();
+    this.#oldest = oldestWaiting(this.#db);
     this.#versionSeen = this.#version.get();
   }
 
@@ -160,9 +153,7 @@ class LatencyProducer {
 
   /** One look-up, however many wait: rows are acknowledged nearly in their order. */
   #lookAtOldest(): void {
-    const { address, port } = this.#options;
-    const oldest =
-      (this.#oldest.get(address, port) as number | undefined) ?? Number.POSITIVE_INFINITY;
+    const oldest = this.#oldest(this.#options) ?? Number.POSITIVE_INFINITY;
     const now = performance.now();
     for (const [row, due] of this.#waiting) {
       if (row >= oldest) return;

@@ -142,13 +142,14 @@ function ratesTable(
   };
 }
 
-function cpuTable(
+/** Medians over rounds, a row for each case. */
+export function cpuTable(
   differs: string,
-  cases: readonly LoadCase[],
-  results: readonly (readonly Measured[])[],
+  cases: readonly { readonly name: string }[],
+  results: readonly (readonly Pick<Measured, "costs">[])[],
 ): Table {
-  const sum = (round: Measured, isOne: (name: string) => boolean): number =>
-    [...round.costs].reduce((all, [name, us]) => all + (isOne(name) ? us : 0), 0);
+  const sum = ({ costs }: Pick<Measured, "costs">, isOne: (name: string) => boolean): number =>
+    [...costs].reduce((all, [name, us]) => all + (isOne(name) ? us : 0), 0);
   return {
     title: "CPU us a message, by thread",
     columns: [

@@ -9,9 +9,9 @@ import { type Destination, Outbox } from "../src/client/outbox.js";
 import { nap, writeTransaction } from "../src/shared/store/busy.js";
 import type { Connection, Statement } from "../src/shared/store/driver.js";
 import { openDatabase } from "../src/shared/store/open.js";
-import { WORKED } from "../src/shared/store/schema.js";
 import { optionsOf, tell } from "./child.js";
 import { textMessage } from "./payload.js";
+import { oldestWaiting } from "./waiting.js";
 
 /** Our client; or any program, by plain SQL, that gives ids itself or leaves them to the daemon. */
 export type ProducerKind = "client" | "foreign" | "foreign without id";
@@ -59,7 +59,7 @@ class Producer {
   readonly #options: ProducerOptions;
   readonly #db: Connection;
   readonly #outbox: Outbox;
-  readonly #oldest: Statement;
+  readonly #oldest: ReturnType<typeof oldestWaiting>;
   readonly #insert: Statement;
   /** Transactions of which rows may wait, the oldest first. */
   readonly #underWay: { readonly to: Destination; readonly lastRow: number }[] = [];
@@ -74,14 +74,7 @@ class Producer {
     this.#options = options;
     this.#db = openDatabase(options.database, { role: "client", create: false });
     this.#outbox = new Outbox(options.database, this.#db);
-    this.#oldest = this.#db
-      .prepare(
-        `SELECT id FROM outbound_messages INDEXED BY outbound_work
-         WHERE dst_addr = ? AND dst_port = ? AND priority = 1
-           AND ${WORKED} AND not_before IS NULL
-         ORDER BY id LIMIT 1`,
-      )
-      .pluck();
+    this.#oldest = oldestWaiting(this.#db);
     this.#insert = this.#db.prepare(
       "INSERT INTO outbound_messages(message_id, dst_addr, dst_port, payload) VALUES (?, ?, ?, ?)",
     );
@@ -140,8 +133,7 @@ class Producer {
   /** The oldest row that waits; one look-up, however many destinations there are. */
   #oldestRow(): number | undefined {
     for (let sent = this.#underWay[0]; sent !== undefined; sent = this.#underWay[0]) {
-      const { address, port } = sent.to;
-      const oldest = this.#oldest.get(address, port) as number | undefined;
+      const oldest = this.#oldest(sent.to);
       if (oldest !== undefined && oldest <= sent.lastRow) return oldest;
       this.#underWay.shift();
     }

@@ -1,6 +1,8 @@
 // A database with a past: rows that were acknowledged and rows that were received long ago, written
 // before the daemon starts.
 
+import { closeSync, copyFileSync, existsSync, fsyncSync, openSync } from "node:fs";
+import { join } from "node:path";
 import { writeTransaction } from "../src/shared/store/busy.js";
 import { openDatabase } from "../src/shared/store/open.js";
 
@@ -12,8 +14,29 @@ const PEER = Buffer.alloc(32, 7).toString("base64");
 /** Ids in the order of time, of 2001: what comes now goes behind them in each index. */
 const ID_HEAD = "00e8d4a51000";
 
+/** Makes each such database once, in a folder of the caller, and copies it from then on. */
+export class PastDatabases {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** A database at `path` with `rows` in each of the two tables; none: no file. What is written is synced. */
+  put(path: string, rows: number): void {
+    if (rows === 0) return;
+    const made = join(this.#folder, `${rows}.db`);
+    if (!existsSync(made)) fill(made, rows);
+    copyFileSync(made, path);
+    // Otherwise it is written while the daemons are measured, and their syncs wait for it.
+    const file = openSync(path, "r+");
+    fsyncSync(file);
+    closeSync(file);
+  }
+}
+
 /** Makes the file and writes `rows` into each of the two tables, half a minute a million. */
-export function fillBefore(path: string, rows: number): void {
+function fill(path: string, rows: number): void {
   const db = openDatabase(path, { role: "daemon", create: true });
   try {
     const payload = "x".repeat(PAYLOAD_BYTES);

@@ -46,6 +46,7 @@ const SUITES: readonly Entry[] = [
     load: async () => (await import("./whole.js")).database,
     onDemand: true,
   },
+  { name: "growth", load: async () => (await import("./growth.bench.js")).suite, onDemand: true },
   { name: "load", load: async () => (await import("./load.bench.js")).suite },
   { name: "latency", load: async () => (await import("./latency.bench.js")).suite },
   {

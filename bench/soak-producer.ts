@@ -5,10 +5,10 @@ import { setTimeout as nap } from "node:timers/promises";
 import type { Draft } from "../src/client/drafts.js";
 import { ENQUEUE_ROWS_MAX, Outbox } from "../src/client/outbox.js";
 import { openDatabase } from "../src/shared/store/open.js";
-import { WORKED } from "../src/shared/store/schema.js";
 import { optionsOf, tell } from "./child.js";
 import { BACKLOG_ROWS } from "./end-to-end.js";
 import { textMessage } from "./payload.js";
+import { oldestWaiting } from "./waiting.js";
 
 export interface SoakProducerOptions {
   readonly database: string;
@@ -39,14 +39,8 @@ async function main(options: SoakProducerOptions): Promise<void> {
   const { database, address, port, bytes, perSecond, seconds } = options;
   const db = openDatabase(database, { role: "client", create: false });
   const outbox = new Outbox(database, db);
-  const oldest = db
-    .prepare(
-      `SELECT id FROM outbound_messages INDEXED BY outbound_work
-       WHERE dst_addr = ? AND dst_port = ? AND priority = 1 AND ${WORKED} AND not_before IS NULL
-       ORDER BY id LIMIT 1`,
-    )
-    .pluck();
-  const oldestRow = (): number | undefined => oldest.get(address, port) as number | undefined;
+  const oldest = oldestWaiting(db);
+  const oldestRow = (): number | undefined => oldest({ address, port });
   let rows = 0;
   let lastRow = 0;
   const hasRoom = (): boolean => lastRow - (oldestRow() ?? lastRow) < BACKLOG_ROWS;

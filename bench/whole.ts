@@ -2,7 +2,10 @@
 
 import { freemem } from "node:os";
 import { loadLibc } from "../src/main/socket/libc.js";
+import { inFolder } from "./children.js";
 import { loadSuite } from "./load-suite.js";
+import { PastDatabases } from "./rows-before.js";
+import type { Suite } from "./suite.js";
 
 const KIB = 1_024;
 const SIZES_BYTES = [64, 200, 1_000, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, 1_024 * KIB];
@@ -13,6 +16,8 @@ const DAEMON_BYTES = 200 * KIB * KIB;
 const ADDRESSES = [1, 10, 100, 1_000];
 const SHARE_OF_ONE_MIN = 0.9;
 const ROWS_BEFORE = 10_000_000;
+/** Where the growth of the cost would be seen. */
+const LESS_ROWS_BEFORE = [600_000, 4_000_000];
 const SHARE_OF_EMPTY_MIN = 0.85;
 const SMALL_TRANSACTION_PER_SECOND = 60_000;
 const KB_PER_SECOND = 50_000;
@@ -123,26 +128,35 @@ export const addresses = loadSuite({
   ],
 });
 
-export const database = loadSuite({
+export const database: Suite = {
   title: "database: with rows that lie there already",
-  differs: "rows in each table before",
-  rounds: 1,
-  seconds: 30,
-  cases: ({ rows = ROWS_BEFORE }) =>
-    [0, rows].map((rowsBefore) => ({
-      name: rowsBefore.toLocaleString("en-US"),
-      load: { rowsBefore },
-    })),
-  targets: (perSecond) => {
-    const [[, empty], [name, full]] = [...perSecond];
-    return [
-      {
-        what: `${name} rows against none`,
-        wanted: { atLeast: SHARE_OF_EMPTY_MIN },
-        measured: full / empty,
-        unit: "x",
-      },
-    ];
-  },
-  notes: ["the rows are of 200 B, acknowledged or read, and of another peer; --rows says how many"],
-});
+  run: (context) =>
+    inFolder((folder) => {
+      const past = new PastDatabases(folder);
+      return loadSuite({
+        title: database.title,
+        differs: "rows in each table before",
+        seconds: 30,
+        cases: ({ rows = ROWS_BEFORE }) =>
+          [0, ...LESS_ROWS_BEFORE.filter((less) => less < rows), rows].map((rowsBefore) => ({
+            name: rowsBefore.toLocaleString("en-US"),
+            load: { prepare: (path) => past.put(path, rowsBefore) },
+          })),
+        targets: (perSecond) => {
+          const all = [...perSecond];
+          const [[, empty], [name, full]] = [all[0], all[all.length - 1]];
+          return [
+            {
+              what: `${name} rows against none`,
+              wanted: { atLeast: SHARE_OF_EMPTY_MIN },
+              measured: full / empty,
+              unit: "x",
+            },
+          ];
+        },
+        notes: [
+          "the rows are of 200 B, acknowledged or read, and of another peer; --rows says how many",
+        ],
+      }).run(context);
+    }),
+};
